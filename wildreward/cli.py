@@ -1,0 +1,239 @@
+"""The front door: `wildreward label|train|evaluate|score|serve|dpo|tune|demo [--config NAME] [--field VALUE ...]`.
+
+Every stage is also a module of its own (`python -m train ...`), which calls the same `main`. Nothing heavy is imported
+before the settings have been read and found right: `--help` answers in under half a second.
+"""
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from wildreward import __version__
+from wildreward.errors import UsageError, WildrewardError
+
+if TYPE_CHECKING:
+    from wildreward.settings.base import StageSettings
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One command: where its settings, its code and its shipped presets are. `program` has `run(settings) -> None`."""
+
+    name: str
+    summary: str
+    settings: str
+    program: str
+    presets: str
+
+    @property
+    def preset_dir(self) -> Path:
+        return ROOT / self.presets
+
+    def settings_class(self) -> "type[StageSettings]":
+        return _attribute(self.settings)
+
+    def run(self) -> "Callable[[Any], None]":
+        return _attribute(f"{self.program}:run")
+
+
+STAGES = {
+    stage.name: stage
+    for stage in (
+        Stage(
+            "label",
+            "turn conversations into WildFB rows: judge the users' follow-ups, refine, filter, split",
+            "wildreward.settings.label:LabelSettings",
+            "pipelines.label",
+            "pipelines/presets/label",
+        ),
+        Stage(
+            "train",
+            "train an ordinal reward model on WildFB rows",
+            "wildreward.settings.train:TrainSettings",
+            "train.program",
+            "train/presets",
+        ),
+        Stage(
+            "evaluate",
+            "measure a reward model on a test split, preference pairs and rated replies",
+            "wildreward.settings.evaluate:EvaluateSettings",
+            "pipelines.evaluate",
+            "pipelines/presets/evaluate",
+        ),
+        Stage(
+            "score",
+            "score a parquet or JSONL file of conversations in batch",
+            "wildreward.settings.score:ScoreSettings",
+            "pipelines.score",
+            "pipelines/presets/score",
+        ),
+        Stage(
+            "serve",
+            "run the scorer as a Ray Serve application with an HTTP endpoint",
+            "wildreward.settings.serve:ServeSettings",
+            "serve.program",
+            "serve/presets",
+        ),
+        Stage(
+            "dpo",
+            "improve a policy with the reward model: online DPO in process",
+            "wildreward.settings.dpo:DpoSettings",
+            "rl.program",
+            "rl/presets",
+        ),
+        Stage(
+            "tune",
+            "sweep training settings over Ray Tune and name the best trial",
+            "wildreward.settings.tune:TuneSettings",
+            "tune.program",
+            "tune/presets",
+        ),
+        Stage(
+            "demo",
+            "the main job end to end on generated conversations, on one local cluster",
+            "wildreward.settings.demo:DemoSettings",
+            "wildreward.demo",
+            "wildreward/presets/demo",
+        ),
+    )
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code: 0 done, 1 failure, 2 usage, 130 interrupted."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    try:
+        if not argv or argv[0] in {"-h", "--help", "help"}:
+            print(_overview())
+            return 0 if argv else 2
+        if argv[0] in {"-V", "--version"}:
+            print(f"wildreward {__version__}")
+            return 0
+        run_stage(argv[0], argv[1:])
+    except WildrewardError as error:
+        print(f"wildreward: error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("wildreward: interrupted; the same command continues where it stopped", file=sys.stderr)
+        return 130
+    return 0
+
+
+def run_stage(name: str, argv: Sequence[str]) -> None:
+    """Parse the settings of one stage and run it in this process. Raises WildrewardError."""
+    stage = STAGES.get(name)
+    if stage is None:
+        raise UsageError(f"unknown command {name!r}; commands are {', '.join(STAGES)}")
+    settings = read_settings(stage, argv)
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    stage.run()(settings)
+
+
+def read_settings(stage: Stage, argv: Sequence[str]) -> "StageSettings":
+    """Preset or YAML file first, command line on top, then validation. Raises UsageError."""
+    from wildreward.settings.base import find_config, read_yaml
+
+    cls = stage.settings_class()
+    given = vars(_parser(stage, cls).parse_args(list(argv)))
+    config = given.pop("config", None)
+    values: dict[str, Any] = {}
+    where = stage.name
+    if config is not None:
+        path = find_config(config, [stage.preset_dir])
+        values = read_yaml(path)
+        where = f"{stage.name} ({path.name} and flags)"
+    return cls.parse(values | given, where)
+
+
+def _parser(stage: Stage, cls: "type[StageSettings]") -> argparse.ArgumentParser:
+    """One flag per field. Values are parsed as YAML, so that `--betas '[0.9, 0.95]'` and `--limit null` work."""
+    parser = _Parser(
+        prog=f"wildreward {stage.name}",
+        description=stage.summary[0].upper() + stage.summary[1:] + ".",
+        argument_default=argparse.SUPPRESS,
+        allow_abbrev=False,
+        formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=36, width=120),
+    )
+    names = ", ".join(path.stem for path in sorted(stage.preset_dir.glob("*.yaml"))) or "none"
+    parser.add_argument("--config", metavar="NAME|FILE", help=f"a shipped preset ({names}) or a YAML file; flags override it")
+    for name, field in cls.model_fields.items():
+        flag = f"--{name.replace('_', '-')}"
+        text = " ".join((field.description or "").split()).replace("%", "%%")
+        if field.annotation is bool:
+            parser.add_argument(flag, action=argparse.BooleanOptionalAction, help=f"{text} (default: {field.default})")
+            continue
+        many = str(field.annotation).startswith(("tuple[", "list["))
+        default = "" if field.is_required() or field.default in (None, "", ()) else f" (default: {_shown(field.default)})"
+        parser.add_argument(
+            flag, type=_value, nargs="+" if many else None, metavar=_metavar(field.annotation), help=text + default
+        )
+    return parser
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> Any:
+        raise UsageError(f"{message} (see {self.prog} --help)")
+
+
+def _value(text: str) -> Any:
+    """A flag's value, read as YAML reads it, so that pydantic sees numbers as numbers and text as text.
+
+    >>> _value("3"), _value("null"), _value("a/b.parquet"), _value("s3://b/k"), _value("a: b")
+    (3, None, 'a/b.parquet', 's3://b/k', {'a': 'b'})
+    >>> _value("1e-3"), _value("*.parquet")
+    (0.001, '*.parquet')
+    """
+    import yaml
+
+    try:
+        return float(text) if "e" in text.lower() else yaml.safe_load(text)
+    except ValueError:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:  # "*.parquet" is an alias to YAML, and a path to everybody else
+        return text
+
+
+def _shown(value: Any) -> str:
+    return " ".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
+
+
+def _metavar(annotation: Any) -> str:
+    text = str(annotation)
+    if "Literal" in text:
+        return "|".join(part.strip(" '\"") for part in text[text.index("[") + 1 : text.index("]")].split(","))
+    for word, metavar in (("int", "N"), ("float", "X"), ("dict", "YAML")):
+        if word in text:
+            return metavar
+    return "TEXT"
+
+
+def _overview() -> str:
+    width = max(map(len, STAGES))
+    lines = [f"  {stage.name:<{width}}  {stage.summary}" for stage in STAGES.values()]
+    return "\n".join(
+        [
+            "usage: wildreward COMMAND [--config NAME|FILE] [--field VALUE ...]",
+            "",
+            "Reward models from the feedback users give in their next message, on one Ray cluster.",
+            "",
+            *lines,
+            "",
+            "wildreward COMMAND --help lists the settings of a command. Exit codes: 0 done, 1 failure, 2 usage.",
+        ]
+    )
+
+
+def _attribute(path: str) -> Any:
+    module, _, name = path.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

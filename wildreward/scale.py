@@ -1,0 +1,34 @@
+"""The feedback scale: five levels read from the user's next message, and the classes a reward model is trained on.
+
+Source: WildReward, arXiv 2602.08829. A level is what the judge says of one turn; a class is what is left after neutral
+turns were mined or dropped.
+"""
+
+from collections.abc import Mapping
+
+LEVEL_NAMES: Mapping[int, str] = {
+    1: "rejection",
+    2: "error correction",
+    3: "neutral or unclear",
+    4: "positive engagement",
+    5: "satisfaction",
+}
+LEVELS = tuple(LEVEL_NAMES)
+REJECTION, CORRECTION, NEUTRAL, ENGAGEMENT, SATISFACTION = LEVELS
+
+NEGATIVE_LEVELS = frozenset({REJECTION, CORRECTION})
+POSITIVE_LEVELS = frozenset({ENGAGEMENT, SATISFACTION})
+
+FOUR_CLASSES: Mapping[int, int] = {1: 1, 2: 2, 4: 3, 5: 4}
+"""Level -> class of the paper: neutral turns that were not mined have no class."""
+
+
+def class_of(level: int, class_map: Mapping[int, int] = FOUR_CLASSES) -> int | None:
+    """The class of a level, or None where the map drops it.
+
+    >>> [class_of(level) for level in LEVELS]
+    [1, 2, None, 3, 4]
+    """
+    if level not in LEVEL_NAMES:
+        raise ValueError(f"level: found {level!r}; allowed are {LEVELS}")
+    return class_map.get(level)

@@ -1,0 +1,85 @@
+"""Settings of a stage: one frozen pydantic model, read from a preset, a YAML file and the command line, in this order.
+
+Every field is documented by the string literal under it, is a `--flag` of the same name, and may stand in a YAML file.
+"""
+
+import difflib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from wildreward.errors import UsageError
+
+
+class Settings(BaseModel):
+    """Base of every component's settings: frozen, unknown keys refused, documented fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, protected_namespaces=())
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any], where: str = "settings") -> Self:
+        """Validate `values`. Raises UsageError naming each field, what was found and what is allowed."""
+        try:
+            return cls.model_validate(dict(values))
+        except ValidationError as error:
+            raise UsageError("\n".join(_explain(cls, item, where) for item in error.errors())) from None
+
+    def to_yaml(self) -> str:
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+class StageSettings(Settings):
+    """The settings every stage has, under the same words everywhere."""
+
+    output: str = ""
+    """Directory for everything the run writes (local, s3://, gs://, any fsspec URL)."""
+
+    address: str | None = None
+    """Which Ray cluster: auto, local, HOST:PORT or ray://HOST:PORT. Default: RAY_ADDRESS if set, else a local one is started."""
+
+    seed: int = Field(default=0, ge=0)
+    """Seed of everything random in the run."""
+
+    overwrite: bool = False
+    """Delete what an earlier run with other settings left in --output, instead of refusing."""
+
+
+def _explain(cls: type[Settings], item: Any, where: str) -> str:
+    name = ".".join(str(part) for part in item["loc"]) or "settings"
+    if item["type"] == "extra_forbidden":
+        close = difflib.get_close_matches(name, cls.model_fields, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"known fields: {', '.join(sorted(cls.model_fields))}"
+        return f"{where}: unknown field {name}; {hint}"
+    if item["type"] == "missing":
+        return f"{where}: {name} is required (--{name.replace('_', '-')})"
+    message = item["msg"].removeprefix("Value error, ")
+    # A validator over several fields has no single value: printing the whole model would bury the message.
+    found = f"found {item['input']!r}; " if item["loc"] else ""
+    return f"{where}: {name}: {found}{message}"
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file. Raises UsageError for a file that is missing, unreadable or not a mapping."""
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"--config {path}: {error}") from None
+    except yaml.YAMLError as error:
+        raise UsageError(f"--config {path}: not valid YAML: {error}") from None
+    if not isinstance(values, dict):
+        raise UsageError(f"--config {path}: expected `field: value` lines, found {type(values).__name__}")
+    return values
+
+
+def find_config(name: str, preset_dirs: Sequence[Path]) -> Path:
+    """The YAML file meant by --config: a path, or the name of a shipped preset."""
+    if Path(name).is_file():
+        return Path(name)
+    presets = {path.stem: path for folder in preset_dirs for path in sorted(folder.glob("*.yaml"))}
+    if name in presets:
+        return presets[name]
+    shipped = ", ".join(sorted(presets)) or "none"
+    raise UsageError(f"--config {name}: no such file, and no such preset (shipped presets: {shipped})")
