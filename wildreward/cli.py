@@ -7,6 +7,7 @@ before the settings have been read and found right: `--help` answers in under ha
 import argparse
 import importlib
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -162,7 +163,9 @@ def _parser(stage: Stage, cls: "type[StageSettings]") -> argparse.ArgumentParser
         formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=36, width=120),
     )
     names = ", ".join(path.stem for path in sorted(stage.preset_dir.glob("*.yaml"))) or "none"
-    parser.add_argument("--config", metavar="NAME|FILE", help=f"a shipped preset ({names}) or a YAML file; flags override it")
+    parser.add_argument(
+        "--config", metavar="NAME|FILE", help=f"a shipped preset ({names}) or a YAML file; flags override it"
+    )
     for name, field in cls.model_fields.items():
         flag = f"--{name.replace('_', '-')}"
         text = " ".join((field.description or "").split()).replace("%", "%%")
@@ -170,9 +173,15 @@ def _parser(stage: Stage, cls: "type[StageSettings]") -> argparse.ArgumentParser
             parser.add_argument(flag, action=argparse.BooleanOptionalAction, help=f"{text} (default: {field.default})")
             continue
         many = str(field.annotation).startswith(("tuple[", "list["))
-        default = "" if field.is_required() or field.default in (None, "", ()) else f" (default: {_shown(field.default)})"
+        default = (
+            "" if field.is_required() or field.default in (None, "", ()) else f" (default: {_shown(field.default)})"
+        )
         parser.add_argument(
-            flag, type=_value, nargs="+" if many else None, metavar=_metavar(field.annotation), help=text + default
+            flag,
+            type=_reader(field.annotation),
+            nargs="+" if many else None,
+            metavar=_metavar(field.annotation),
+            help=text + default,
         )
     return parser
 
@@ -182,22 +191,26 @@ class _Parser(argparse.ArgumentParser):
         raise UsageError(f"{message} (see {self.prog} --help)")
 
 
-def _value(text: str) -> Any:
-    """A flag's value, read as YAML reads it, so that pydantic sees numbers as numbers and text as text.
+def _reader(annotation: Any) -> "Callable[[str], Any]":
+    """How a flag's text is read: text fields as they stand (`null` is none), the rest as YAML, for pydantic to check.
 
-    >>> _value("3"), _value("null"), _value("a/b.parquet"), _value("s3://b/k"), _value("a: b")
-    (3, None, 'a/b.parquet', 's3://b/k', {'a': 'b'})
-    >>> _value("1e-3"), _value("*.parquet")
-    (0.001, '*.parquet')
+    >>> _reader(str | None)("null"), _reader(tuple[str, ...])("2024"), _reader(float)("1e-3"), _reader(dict)("{a: 1}")
+    (None, '2024', 0.001, {'a': 1})
     """
     import yaml
 
-    try:
-        return float(text) if "e" in text.lower() else yaml.safe_load(text)
-    except ValueError:
-        return yaml.safe_load(text)
-    except yaml.YAMLError:  # "*.parquet" is an alias to YAML, and a path to everybody else
-        return text
+    def read_text(text: str) -> str | None:
+        return None if text == "null" else text
+
+    def read_value(text: str) -> Any:
+        if re.fullmatch(r"[-+]?[\d.]+[eE][-+]?\d+", text):
+            return float(text)  # YAML 1.1 takes 1e-3 for a text
+        try:
+            return yaml.safe_load(text)
+        except yaml.YAMLError:
+            return text
+
+    return read_text if re.search(r"\bstr\b", str(annotation)) and "dict" not in str(annotation) else read_value
 
 
 def _shown(value: Any) -> str:

@@ -1,7 +1,7 @@
 """Which Ray cluster a stage runs on: the one it is told of, the one it is already in, or a local one it starts.
 
-    with cluster(settings.address):
-        ...
+with cluster(settings.address):
+    ...
 """
 
 import os

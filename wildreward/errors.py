@@ -18,7 +18,7 @@ class DataError(WildrewardError):
 
 
 class JudgeError(WildrewardError):
-    """A judge that cannot be used at all (wrong key, unknown model, unreachable); single failed answers are typed rows."""
+    """A judge that cannot be used at all (wrong key, unknown model, unreachable). A single failed answer is a row."""
 
 
 class CheckpointError(WildrewardError):

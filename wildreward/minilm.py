@@ -25,12 +25,12 @@ def minilm_directory() -> Path:
     directory = Path(spec.origin).parent / "model"
     found = file_sha256(directory / "model.safetensors")
     if found != SHA256:
-        raise CheckpointError(f"{directory}/model.safetensors: sha256 is {found}, expected {SHA256}; reinstall {_PACKAGE}")
+        raise CheckpointError(f"{directory}/model.safetensors: sha256 is {found}, not {SHA256}; reinstall {_PACKAGE}")
     return directory
 
 
 def model_directory(name: str) -> str:
-    """What `from_pretrained` takes for a model setting: "minilm" is the embedded model, the rest is a path or hub id."""
+    """What `from_pretrained` takes for a model setting: "minilm" is the embedded model, else a path or hub id."""
     return str(minilm_directory()) if name == "minilm" else name
 
 

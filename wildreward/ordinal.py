@@ -58,7 +58,7 @@ def loss(
     >>> round(loss("coral", logits, levels).item(), 4)
     0.692
     """
-    return (row_losses(kind, logits_BK, targets_BK, weights_K, label_smoothing)).mean()
+    return row_losses(kind, logits_BK, targets_BK, weights_K, label_smoothing).mean()
 
 
 def row_losses(
@@ -88,13 +88,13 @@ def _cross_entropy(logits_BK: Tensor, targets_BK: Tensor) -> Tensor:
 
 
 def balanced_weights(labels: Tensor, num_classes: int) -> Tensor:
-    """(K,) importance weights: a threshold counts more the more even the data on its two sides, mean 1.
+    """(K,) importance weights: the rarer one side of a threshold is in the data, the more it counts; mean 1.
 
     Source: CORAL section 3.3 (sqrt of the larger side), turned round so that the rare thresholds are not drowned:
     w_k is proportional to 1 / sqrt(p_k (1 - p_k)) with p_k = P(class > k) in the data.
 
     >>> balanced_weights(torch.tensor([1, 2, 3, 4]), 4)
-    tensor([1.0472, 0.9057, 1.0472])
+    tensor([1.0467, 0.9065, 1.0467])
     """
     p_K = hard_targets(labels, num_classes).mean(0).clamp(1e-3, 1 - 1e-3)
     weights_K = (p_K * (1 - p_K)).rsqrt()
@@ -180,7 +180,7 @@ def frequency_cutpoints(labels: Tensor, num_classes: int) -> list[float]:
     [-1.0986, 0.0, 1.0986]
     """
     p_K = hard_targets(labels, num_classes).double().mean(0).clamp(1e-3, 1 - 1e-3)
-    values = (-torch.logit(p_K)).tolist()
+    values = torch.logit(1 - p_K).tolist()
     for k in range(1, len(values)):  # an absent class has an empty interval; keep a sliver so that cutpoints rise
         values[k] = max(values[k], values[k - 1] + 1e-2)
     return values

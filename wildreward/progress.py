@@ -1,7 +1,7 @@
 """Progress of long work: a live bar on a terminal, one plain line every few seconds in a log.
 
-    with Progress("training", total=steps) as progress:
-        progress.advance(1, loss=0.31)
+with Progress("training", total=steps) as progress:
+    progress.advance(1, loss=0.31)
 """
 
 import sys
@@ -56,7 +56,8 @@ class Progress:
 
 
 def _pairs(fields: dict[str, Any]) -> str:
-    return " ".join(f"{key}={value:.4g}" if isinstance(value, float) else f"{key}={value}" for key, value in fields.items())
+    shown = {key: f"{value:.4g}" if isinstance(value, float) else str(value) for key, value in fields.items()}
+    return " ".join(f"{key}={value}" for key, value in shown.items())
 
 
 def _live_bar(stream: TextIO) -> Any:

@@ -18,12 +18,18 @@ SIMILARITY = pa.struct([("turn", pa.int32()), ("cosine", pa.float32())])
 
 JUDGED_TURN = pa.struct(
     [
-        ("turn", pa.int32()),  # 0-based ordinal of the user message that opens the turn, among the readable user messages
+        (
+            "turn",
+            pa.int32(),
+        ),  # 0-based ordinal of its prompt among the readable user messages
         ("prompt_index", pa.int32()),  # positions in `messages`
         ("response_index", pa.int32()),
         ("follow_up_index", pa.int32()),
         ("level", pa.int8()),  # 1..5; null where `error` is set
-        ("level_probs", pa.list_(pa.float32())),  # five, normalised over the label tokens; null when the judge gives none
+        (
+            "level_probs",
+            pa.list_(pa.float32()),
+        ),  # five, over the label tokens; null when the judge gives none
         ("raw", pa.string()),
         ("judge", pa.string()),
         ("prompt_version", pa.string()),
@@ -35,7 +41,10 @@ JUDGED_TURN = pa.struct(
         ("refusal_verdict", pa.int8()),  # 0 false refusal, 1 justified refusal, 2 not a refusal; null when not asked
         ("refusal_raw", pa.string()),
         ("refusal_error", pa.string()),
-        ("similarities", pa.list_(SIMILARITY)),  # follow-up against later follow-ups within the window; null when unneeded
+        (
+            "similarities",
+            pa.list_(SIMILARITY),
+        ),  # follow-up against later ones within the window; null when unneeded
     ]
 )
 

@@ -38,7 +38,7 @@ class StageSettings(Settings):
     """Directory for everything the run writes (local, s3://, gs://, any fsspec URL)."""
 
     address: str | None = None
-    """Which Ray cluster: auto, local, HOST:PORT or ray://HOST:PORT. Default: RAY_ADDRESS if set, else a local one is started."""
+    """Which Ray cluster: auto, local, HOST:PORT, ray://HOST:PORT. Default: RAY_ADDRESS if set, else a local one."""
 
     seed: int = Field(default=0, ge=0)
     """Seed of everything random in the run."""

@@ -1,0 +1,19 @@
+"""One local Ray cluster for the whole session, shared by every test that needs one."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+os.environ.pop("RAY_ADDRESS", None)  # never somebody else's cluster
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+
+@pytest.fixture(scope="session")
+def ray_cluster() -> Iterator[None]:
+    """A connection to a fresh local cluster."""
+    from wildreward.cluster import cluster
+
+    with cluster("local"):
+        yield

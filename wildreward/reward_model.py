@@ -1,0 +1,284 @@
+"""The reward model: make one from a backbone, save it, load it, score conversations with it.
+
+A checkpoint is a Hugging Face directory that `AutoModelForSequenceClassification` loads. `coral` is saved as a plain
+scalar model (num_labels = 1) with its cutpoints in config.json under "wildreward", `corn` and `independent` with
+num_labels = K. Score = 1 + sum_k P(class > k).
+
+    model = RewardModel.load("runs/train/checkpoint")
+    model.score([[{"role": "user", "content": "2+2?"}, {"role": "assistant", "content": "4"}]])[0].score
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self, get_args
+
+import torch
+from torch import Tensor, nn
+
+from wildreward.errors import CheckpointError
+from wildreward.minilm import model_directory
+from wildreward.ordinal import Cutpoints, HeadKind, decode
+from wildreward.scale import FOUR_CLASSES
+from wildreward.template import FILE_NAME, Encoded, InputTemplate, Message
+
+CONFIG_KEY = "wildreward"
+NUM_CLASSES = len(FOUR_CLASSES)
+
+
+@dataclass(frozen=True)
+class Score:
+    """What a reward model says of one reply. `score` lies between 1 and the number of classes."""
+
+    score: float
+    probs: tuple[float, ...]
+    """Of the classes 1..C, never negative, sum 1."""
+    uncertainty: float
+    """Standard deviation of the class distribution, in classes."""
+    logit: float | None
+    """The shared scalar f(x) of a coral head; None for the other heads."""
+    tokens: int
+    """Tokens read by the model."""
+    prompt_tokens_cut: int
+    response_tokens_cut: int
+
+
+class OrdinalModel(nn.Module):
+    """A sequence-classification backbone with an ordinal head: token ids in, threshold logits (B, K) out."""
+
+    def __init__(self, backbone: nn.Module, head: HeadKind, cutpoints: Sequence[float] | None = None) -> None:
+        super().__init__()
+        if (head == "coral") != (cutpoints is not None):
+            raise ValueError(f"cutpoints belong to the coral head and only to it: head={head}, cutpoints={cutpoints}")
+        self.backbone, self.head = backbone, head
+        self.cutpoints = None if cutpoints is None else Cutpoints(list(cutpoints))
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """(B, T) ids and mask -> (B, K) logits in fp32."""
+        raw = self.raw_logits(input_ids, attention_mask)
+        return raw if self.cutpoints is None else raw - self.cutpoints()
+
+    def raw_logits(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """(B, 1) the scalar f(x) of a coral head, else (B, K)."""
+        return self.backbone(input_ids=input_ids, attention_mask=attention_mask).logits.float()
+
+
+def new_model(
+    backbone: str,
+    head: HeadKind,
+    num_classes: int = NUM_CLASSES,
+    *,
+    dtype: str = "float32",
+    cutpoints: Sequence[float] | None = None,
+    trust_remote_code: bool = False,
+) -> tuple[OrdinalModel, Any]:
+    """(model with a fresh head, tokenizer) from "minilm", a directory or a hub id. Raises CheckpointError."""
+    if num_classes < 2:
+        raise ValueError(f"num_classes: found {num_classes}; at least 2")
+    labels = 1 if head == "coral" else num_classes - 1
+    model, tokenizer = _from_pretrained(backbone, dtype, trust_remote_code, num_labels=labels)
+    if head == "coral" and cutpoints is None:
+        cutpoints = [float(k) - num_classes / 2 for k in range(1, num_classes)]
+    return OrdinalModel(model, head, cutpoints if head == "coral" else None), tokenizer
+
+
+def default_template(tokenizer: Any, max_tokens: int) -> InputTemplate:
+    """`chat` where the tokenizer has a chat template, else `plain`."""
+    return InputTemplate(max_tokens=max_tokens, kind="chat" if getattr(tokenizer, "chat_template", None) else "plain")
+
+
+def save_checkpoint(directory: str | Path, model: OrdinalModel, tokenizer: Any, template: InputTemplate) -> None:
+    """Weights, tokenizer, template, and in config.json the head, the number of classes and the cutpoints."""
+    directory = Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    cutpoints = None if model.cutpoints is None else model.cutpoints().tolist()
+    backbone: Any = model.backbone
+    num_classes = backbone.config.num_labels + 1 if cutpoints is None else len(cutpoints) + 1
+    described = {"head": model.head, "num_classes": num_classes, "cutpoints": cutpoints, "temperature": 1.0}
+    setattr(backbone.config, CONFIG_KEY, described)
+    backbone.save_pretrained(directory)
+    tokenizer.save_pretrained(directory)
+    template.save(directory)
+
+
+class RewardModel:
+    """A loaded checkpoint. Scores do not depend on what else is in the batch, beyond rounding."""
+
+    def __init__(
+        self, model: OrdinalModel, tokenizer: Any, template: InputTemplate, name: str = "", temperature: float = 1.0
+    ) -> None:
+        self.model, self.tokenizer, self.template, self.name = model.eval(), tokenizer, template, name
+        self.temperature = temperature
+        self.head: HeadKind = model.head
+        self.max_tokens = template.max_tokens
+        self.cutpoints = None if model.cutpoints is None else tuple(model.cutpoints().tolist())
+        self.num_classes = 1 + (_config(model).num_labels if self.cutpoints is None else len(self.cutpoints))
+
+    @classmethod
+    def load(
+        cls,
+        path: str | Path,
+        device: str = "cpu",
+        dtype: str = "float32",
+        template: str | None = None,
+        trust_remote_code: bool = False,
+    ) -> Self:
+        """From a directory or hub id. Raises CheckpointError naming what is missing or does not fit."""
+        directory = Path(path)
+        chosen = _template_of(directory, template)
+        backbone, tokenizer = _from_pretrained(str(path), dtype, trust_remote_code)
+        described = _described(backbone.config, str(path))
+        _check_positions(backbone.config, chosen, str(path))
+        model = OrdinalModel(backbone, described["head"], described.get("cutpoints"))
+        return cls(model.to(device), tokenizer, chosen, str(path), described.get("temperature", 1.0))
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+    def describe(self) -> dict[str, Any]:
+        """What this model is, as plain values."""
+        return {
+            "checkpoint": self.name,
+            "architecture": type(self.model.backbone).__name__,
+            "parameters": sum(p.numel() for p in self.model.parameters()),
+            "dtype": str(next(self.model.parameters()).dtype).removeprefix("torch."),
+            "head": self.head,
+            "num_classes": self.num_classes,
+            "cutpoints": self.cutpoints,
+            "temperature": self.temperature,
+            "template": self.template.kind,
+            "max_tokens": self.max_tokens,
+        }
+
+    def encode(self, messages: Sequence[Message]) -> Encoded:
+        """Raises DataError for a conversation that cannot be scored."""
+        return self.template.encode(messages, self.tokenizer)
+
+    def score(self, conversations: Sequence[Sequence[Message]], batch_tokens: int = 8192) -> list[Score]:
+        """One Score a conversation, in order. Raises DataError for the first that cannot be scored."""
+        return self.score_encoded([self.encode(messages) for messages in conversations], batch_tokens)
+
+    def score_encoded(self, items: Sequence[Encoded], batch_tokens: int = 8192) -> list[Score]:
+        """As `score`, of items already tokenised; batches hold at most `batch_tokens` padded tokens (or one item)."""
+        scores: list[Score | None] = [None] * len(items)
+        for batch in token_batches([len(item.input_ids) for item in items], batch_tokens):
+            for index, score in zip(batch, self._score_batch([items[i] for i in batch]), strict=True):
+                scores[index] = score
+        return [score for score in scores if score is not None]
+
+    @torch.inference_mode()
+    def _score_batch(self, items: Sequence[Encoded]) -> list[Score]:
+        input_ids, attention_mask = pad([item.input_ids for item in items], pad_id(self.tokenizer))
+        raw = self.model.raw_logits(input_ids.to(self.device), attention_mask.to(self.device))
+        logits_BK = (raw if self.model.cutpoints is None else raw - self.model.cutpoints()) / self.temperature
+        decoded = decode(self.head, logits_BK)
+        if not bool(torch.isfinite(decoded.score_B).all()):
+            raise CheckpointError(f"{self.name}: the model gives scores that are not numbers")
+        columns = (decoded.score_B.tolist(), map(tuple, decoded.probs_BC.tolist()), decoded.uncertainty_B.tolist())
+        logits = raw[:, 0].tolist() if self.head == "coral" else [None] * len(items)
+        return [
+            Score(
+                score,
+                tuple(probs),
+                spread,
+                logit,
+                len(item.input_ids),
+                item.prompt_tokens_cut,
+                item.response_tokens_cut,
+            )
+            for item, score, probs, spread, logit in zip(items, *columns, logits, strict=True)
+        ]
+
+
+def token_batches(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
+    """Positions grouped by similar length, each group at most `batch_tokens` when padded, or a single item.
+
+    >>> list(token_batches([5, 1, 4, 1], batch_tokens=8))
+    [[1, 3], [2], [0]]
+    """
+    batch: list[int] = []
+    for position in sorted(range(len(lengths)), key=lambda i: lengths[i]):
+        if batch and lengths[position] * (len(batch) + 1) > batch_tokens:
+            yield batch
+            batch = []
+        batch.append(position)
+    if batch:
+        yield batch
+
+
+def pad(ids: Sequence[Sequence[int]], pad_token_id: int) -> tuple[Tensor, Tensor]:
+    """Right-padded (B, T) ids and attention mask, both int64."""
+    width = max(map(len, ids))
+    input_ids = torch.tensor([[*row, *[pad_token_id] * (width - len(row))] for row in ids])
+    attention_mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in ids])
+    return input_ids, attention_mask
+
+
+def pad_id(tokenizer: Any) -> int:
+    if tokenizer.pad_token_id is None:
+        raise CheckpointError(f"{tokenizer.name_or_path}: the tokenizer has no pad token; set one and save it")
+    return int(tokenizer.pad_token_id)
+
+
+def _from_pretrained(name: str, dtype: str, trust_remote_code: bool, **kwargs: Any) -> tuple[Any, Any]:
+    """(sequence-classification model, tokenizer), pad token checked. Raises CheckpointError."""
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+    from transformers.utils import logging
+
+    source, fresh_head = model_directory(name), bool(kwargs)
+    options = {"trust_remote_code": trust_remote_code}
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()  # what is missing is checked below, not warned of
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source, **options)
+        model, info = AutoModelForSequenceClassification.from_pretrained(
+            source,
+            dtype=getattr(torch, dtype),
+            ignore_mismatched_sizes=fresh_head,
+            output_loading_info=True,
+            **options,
+            **kwargs,
+        )
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise CheckpointError(f"{name}: cannot be loaded as a sequence-classification model: {error}") from error
+    if info["missing_keys"] and not fresh_head:
+        raise CheckpointError(f"{name}: weights are missing from the checkpoint: {sorted(info['missing_keys'])}")
+    model.config.pad_token_id = pad_id(tokenizer)
+    return model, tokenizer
+
+
+def _template_of(directory: Path, template: str | None) -> InputTemplate:
+    if template is not None:
+        return InputTemplate.load(Path(template))
+    if not (directory / FILE_NAME).is_file():
+        raise CheckpointError(f"{directory}: no {FILE_NAME}; a checkpoint without one needs --template FILE")
+    return InputTemplate.load(directory)
+
+
+def _described(config: Any, name: str) -> dict[str, Any]:
+    """The head of a checkpoint; one of other origin with several labels is taken as independent thresholds."""
+    described = getattr(config, CONFIG_KEY, None)
+    if described is None and config.num_labels > 1:
+        return {"head": "independent"}
+    if not isinstance(described, dict) or described.get("head") not in get_args(HeadKind):
+        raise CheckpointError(f"{name}/config.json: no ordinal head under {CONFIG_KEY!r}; found {described!r}")
+    expected = 1 if described["head"] == "coral" else described["num_classes"] - 1
+    if config.num_labels != expected:
+        raise CheckpointError(
+            f"{name}/config.json: head {described['head']} has {expected} labels, found {config.num_labels}"
+        )
+    return described
+
+
+def _check_positions(config: Any, template: InputTemplate, name: str) -> None:
+    positions = getattr(config, "max_position_embeddings", None)
+    if positions is not None and template.max_tokens > positions:
+        raise CheckpointError(
+            f"{name}: template max_tokens {template.max_tokens} exceeds the model's {positions} positions"
+        )
+
+
+def _config(model: OrdinalModel) -> Any:
+    backbone: Any = model.backbone
+    return backbone.config
