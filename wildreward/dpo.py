@@ -1,0 +1,142 @@
+"""Direct preference optimisation: the losses and the log-probabilities they need. Pure torch, no Ray.
+
+Shapes: B sequences, P pairs, T tokens of a padded row, C of its completion part, V vocabulary.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+LossKind = Literal["sigmoid", "ipo"]
+
+
+class PolicySequence(NamedTuple):
+    """One completion behind its prompt, as token ids of the policy."""
+
+    prompt: Sequence[int]
+    completion: Sequence[int]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Prompts padded left, completions padded right: row = [pad.. prompt | completion pad..]."""
+
+    ids_BT: Tensor
+    mask_BT: Tensor
+    positions_BT: Tensor
+    completion_mask_BC: Tensor
+
+    @property
+    def completion_ids_BC(self) -> Tensor:  # noqa: N802  shape suffixes are the house style
+        return self.ids_BT[:, -self.completion_mask_BC.shape[1] :]
+
+
+@dataclass(frozen=True)
+class PairLoss:
+    """`loss` is what is minimised (scalar); the implicit rewards are beta times the log-ratio to the reference."""
+
+    loss: Tensor
+    chosen_P: Tensor
+    rejected_P: Tensor
+
+
+def collate(sequences: Sequence[PolicySequence], pad: int) -> Batch:
+    """Sequences as one padded batch.
+
+    >>> batch = collate([PolicySequence([5, 6], [7]), PolicySequence([8], [9, 10])], pad=0)
+    >>> batch.ids_BT.tolist(), batch.completion_mask_BC.tolist()
+    ([[5, 6, 7, 0], [0, 8, 9, 10]], [[1, 0], [1, 1]])
+    """
+    before = max(len(item.prompt) for item in sequences)
+    after = max(len(item.completion) for item in sequences)
+    rows, masks = [], []
+    for prompt, completion in sequences:
+        left, right = before - len(prompt), after - len(completion)
+        rows.append([pad] * left + list(prompt) + list(completion) + [pad] * right)
+        masks.append([0] * left + [1] * (len(prompt) + len(completion)) + [0] * right)
+    mask_BT = torch.tensor(masks)
+    positions_BT = (mask_BT.cumsum(1) - 1).clamp(min=0)
+    return Batch(torch.tensor(rows), mask_BT, positions_BT, mask_BT[:, before:])
+
+
+def completion_logits(model: Any, batch: Batch) -> Tensor:
+    """Float32 logits_BCV that predict the completion's tokens; the head is not run on the prompt."""
+    width = batch.completion_mask_BC.shape[1]
+    device = model.device
+    logits = model(
+        input_ids=batch.ids_BT.to(device),
+        attention_mask=batch.mask_BT.to(device),
+        position_ids=batch.positions_BT.to(device),
+        logits_to_keep=width + 1,
+        use_cache=False,
+    ).logits
+    return logits[:, -(width + 1) : -1].float()
+
+
+def token_logps(logits_BCV: Tensor, ids_BC: Tensor, mask_BC: Tensor) -> Tensor:
+    """Log-probability of every completion token, zero where masked: logps_BC.
+
+    >>> token_logps(torch.zeros(1, 2, 4), torch.tensor([[1, 0]]), torch.tensor([[1, 0]])).tolist()
+    [[-1.386..., 0.0]]
+    """
+    ids_BC, mask_BC = ids_BC.to(logits_BCV.device), mask_BC.to(logits_BCV.device)
+    nll = functional.cross_entropy(logits_BCV.flatten(0, 1), ids_BC.flatten(), reduction="none")
+    return torch.where(mask_BC.bool(), -nll.view(ids_BC.shape), 0.0)
+
+
+def token_entropies(logits_BCV: Tensor, mask_BC: Tensor) -> Tensor:
+    """Entropy in nats of every predicted distribution, zero where masked: entropies_BC."""
+    logps_BCV = logits_BCV.log_softmax(-1)
+    entropies_BC = -(logps_BCV.exp() * logps_BCV).sum(-1)
+    return torch.where(mask_BC.to(logits_BCV.device).bool(), entropies_BC, 0.0)
+
+
+def pair_loss(
+    chosen_P: Tensor,
+    rejected_P: Tensor,
+    reference_chosen_P: Tensor,
+    reference_rejected_P: Tensor,
+    *,
+    beta: float,
+    kind: LossKind = "sigmoid",
+    label_smoothing: float = 0.0,
+) -> PairLoss:
+    """Mean loss over pairs, from log-probabilities of whole completions under the policy and the reference.
+
+    sigmoid: -(1 - s) log sigmoid(beta h) - s log sigmoid(-beta h), DPO (arXiv 2305.18290, eq. 7) with smoothing s;
+    ipo: (h - 1 / (2 beta))^2 (arXiv 2310.12036, eq. 17); h is the difference of the two log-ratios.
+
+    >>> one = torch.tensor([0.0])
+    >>> pair_loss(one, one, one, one, beta=0.1).loss.item()
+    0.6931...
+    >>> pair_loss(one, one, one, one, beta=0.1, kind="ipo").loss.item()
+    25.0
+    """
+    chosen_ratio_P = chosen_P - reference_chosen_P
+    rejected_ratio_P = rejected_P - reference_rejected_P
+    h_P = chosen_ratio_P - rejected_ratio_P
+    if kind == "ipo":
+        loss_P = (h_P - 1 / (2 * beta)) ** 2
+    else:
+        forward_P, backward_P = functional.logsigmoid(beta * h_P), functional.logsigmoid(-beta * h_P)
+        loss_P = -(1 - label_smoothing) * forward_P - label_smoothing * backward_P
+    return PairLoss(loss_P.mean(), (beta * chosen_ratio_P).detach(), (beta * rejected_ratio_P).detach())
+
+
+def micro_batches(lengths: Sequence[int], max_tokens: int) -> list[list[int]]:
+    """Indices grouped so that each group, padded to its longest, holds at most `max_tokens`; longest first.
+
+    >>> micro_batches([3, 9, 4], max_tokens=8)
+    [[1], [2, 0]]
+    """
+    groups: list[list[int]] = []
+    for index in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
+        if groups and lengths[groups[-1][0]] * (len(groups[-1]) + 1) <= max_tokens:
+            groups[-1].append(index)
+        else:
+            groups.append([index])
+    return groups
