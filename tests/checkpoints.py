@@ -1,0 +1,46 @@
+"""Real, tiny reward models for tests: a random BERT of two layers behind MiniLM's tokenizer; made in a second."""
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
+
+from wildreward.minilm import minilm_directory
+from wildreward.ordinal import HeadKind
+from wildreward.reward_model import new_model, save_checkpoint
+from wildreward.template import InputTemplate
+
+MAX_TOKENS = 128
+
+
+def tiny_checkpoint(
+    directory: str | Path, head: HeadKind = "coral", cutpoints: Sequence[float] | None = None, seed: int = 0
+) -> Path:
+    """A checkpoint directory with a random head: 2 layers, 32 wide, 128 tokens. The same weights for the same seed."""
+    directory = Path(directory)
+    torch.manual_seed(seed)
+    with tempfile.TemporaryDirectory() as backbone:
+        tiny_backbone(backbone)
+        model, tokenizer = new_model(backbone, head, cutpoints=cutpoints)
+    save_checkpoint(directory, model, tokenizer, InputTemplate(max_tokens=MAX_TOKENS))
+    return directory
+
+
+def tiny_backbone(directory: str | Path) -> Path:
+    """The same without an ordinal head: what `train --backbone DIR` starts from."""
+    directory = Path(directory)
+    tokenizer = AutoTokenizer.from_pretrained(minilm_directory())
+    config = BertConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=MAX_TOKENS,
+        initializer_range=0.5,  # scores that differ visibly between texts
+    )
+    BertForSequenceClassification(config).eval().save_pretrained(directory)
+    tokenizer.save_pretrained(directory)
+    return directory
