@@ -1,0 +1,33 @@
+# make demo: environment, then the main job end to end.  make test: environment, then the tests.  make lint: ruff, mypy.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+EXTRAS ?= embedded,s3,dev
+
+.PHONY: demo test lint clean
+
+demo: $(VENV)/.installed
+	$(BIN)/wildreward demo
+
+test: $(VENV)/.installed
+	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered --durations=15
+
+lint: $(VENV)/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# torch is pinned and in the same resolve: an unpinned one would bring several GB of CUDA packages to a CPU machine.
+$(VENV)/.installed: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "wildreward needs Python 3.11 or newer; found $$($(PYTHON) --version 2>&1). Try: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 1; }
+	@echo "Installing into $(VENV) (once; about 2 GB, one to three minutes) ..."
+	@$(PYTHON) -m venv $(VENV) || { \
+	  echo "No virtual environment could be made: install Python's venv module (Debian: apt install python3-venv) and try again."; exit 1; }
+	@$(BIN)/pip install --quiet --disable-pip-version-check torch==2.13.0 --editable '.[$(EXTRAS)]' || { \
+	  echo "The installation failed (pip's message is above). Check: a reachable package index, 4 GB of free disk,"; \
+	  echo "a C compiler for packages without a wheel (Debian: apt install build-essential). Then run the same command again."; exit 1; }
+	@touch $@
+
+clean:
+	rm -rf $(VENV) runs .mypy_cache .ruff_cache .pytest_cache

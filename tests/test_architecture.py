@@ -1,0 +1,68 @@
+"""The rules of the layout that a machine can check: which way imports point, what stays light, what presets hold."""
+
+import ast
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from wildreward.cli import ROOT, STAGES, Stage
+from wildreward.settings.base import read_yaml
+
+STAGE_PACKAGES = {"pipelines", "train", "serve", "rl", "tune"}
+MAY_ALSO_IMPORT = {"rl": {"serve"}, "tune": {"train"}}
+
+
+def imported_modules(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module
+
+
+@pytest.mark.parametrize("package", ["wildreward", *sorted(STAGE_PACKAGES)])
+def test_imports_point_from_the_stages_to_the_method(package: str) -> None:
+    allowed = {package} | MAY_ALSO_IMPORT.get(package, set())
+    for path in sorted((ROOT / package).rglob("*.py")):
+        wrong = {name for name in imported_modules(path) if name.split(".")[0] in STAGE_PACKAGES - allowed}
+        assert not wrong, f"{path.relative_to(ROOT)} imports {sorted(wrong)}"
+
+
+@pytest.mark.parametrize("stage", STAGES.values(), ids=lambda stage: stage.name)
+def test_settings_import_nothing_heavy(stage: Stage) -> None:
+    code = f"import sys, wildreward.cli as c; c.STAGES['{stage.name}'].settings_class(); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"torch", "ray", "transformers", "vllm", "deepspeed", "pyarrow"} & set(done.stdout.split())
+
+
+@pytest.mark.parametrize("stage", STAGES.values(), ids=lambda stage: stage.name)
+def test_every_shipped_preset_is_valid(stage: Stage) -> None:
+    presets = sorted(stage.preset_dir.glob("*.yaml"))
+    assert presets or stage.name in {"evaluate", "score", "demo"}, f"{stage.name} ships no preset"
+    fields = stage.settings_class().model_fields
+    # Presets leave the run's own paths to the command line; any text stands for them here.
+    paths = {name: "x" for name, field in fields.items() if field.is_required()}
+    for path in presets:
+        stage.settings_class().parse(paths | read_yaml(path), path.name)
+
+
+def test_every_yaml_in_the_tree_is_a_preset_or_a_known_file() -> None:
+    presets = {path for stage in STAGES.values() for path in stage.preset_dir.glob("*.yaml")}
+    tracked = subprocess.run(["git", "ls-files", "*.yaml"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    known = {ROOT / ".pre-commit-config.yaml"}
+    assert {ROOT / name for name in tracked.split()} - presets - known == set()
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"]])
+def test_help_answers_in_half_a_second(arguments: list[str]) -> None:
+    """The best of three: a promise about our imports, not about what else the machine is doing."""
+    seconds = []
+    for _ in range(3):
+        started = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "wildreward", *arguments], capture_output=True, check=True)
+        seconds.append(time.perf_counter() - started)
+    assert min(seconds) < 0.5

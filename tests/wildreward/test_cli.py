@@ -1,0 +1,64 @@
+"""The front door: exit codes, messages that name the field, presets under flags."""
+
+from pathlib import Path
+
+import pytest
+
+from wildreward.cli import STAGES, main, read_settings
+from wildreward.errors import UsageError
+
+
+def test_an_unknown_command_is_a_usage_error_that_lists_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["lable"]) == 2
+    assert "label, train, evaluate" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["train", "--learning-rat", "1"], "--learning-rat"),
+        (["train", "--learning-rate", "fast"], "learning_rate"),
+        (["train", "--learning-rate", "-1"], "learning_rate"),
+        (["train", "--config", "no-such-preset"], "shipped presets"),
+        (["label", "--judge", "oracle"], "lexicon"),
+        (["label", "--hindsight-min-similarity", "1.5"], "hindsight_min_similarity"),
+    ],
+)
+def test_a_wrong_setting_exits_2_and_is_named(
+    arguments: list[str], named: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 2
+    assert named in capsys.readouterr().err
+
+
+def test_a_flag_overrides_the_yaml_file_and_the_rest_of_the_file_stands(tmp_path: Path) -> None:
+    config = tmp_path / "mine.yaml"
+    config.write_text("output: from-file\nseed: 3\n")
+    settings = read_settings(STAGES["demo"], ["--config", str(config), "--seed", "4"])
+    assert (settings.output, settings.seed) == ("from-file", 4)
+
+
+def test_an_unknown_key_in_a_yaml_file_names_the_file_and_a_close_field(tmp_path: Path) -> None:
+    config = tmp_path / "mine.yaml"
+    config.write_text("sead: 3\n")
+    with pytest.raises(UsageError, match=r"mine\.yaml.*unknown field sead; did you mean seed"):
+        read_settings(STAGES["demo"], ["--config", str(config)])
+
+
+@pytest.mark.parametrize("text", ["- a\n- b\n", "a: [1", ""])
+def test_a_yaml_file_that_is_no_mapping_is_refused(tmp_path: Path, text: str) -> None:
+    config = tmp_path / "mine.yaml"
+    config.write_text(text)
+    with pytest.raises(UsageError, match=r"mine\.yaml"):
+        read_settings(STAGES["demo"], ["--config", str(config)])
+
+
+@pytest.mark.parametrize("stage", sorted(STAGES))
+def test_every_command_explains_every_field(stage: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as done:
+        main([stage, "--help"])
+    assert done.value.code == 0
+    shown = capsys.readouterr().out
+    for name, field in STAGES[stage].settings_class().model_fields.items():
+        assert f"--{name.replace('_', '-')}" in shown
+        assert field.description, f"{stage}: {name} has no description"

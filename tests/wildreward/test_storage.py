@@ -1,0 +1,46 @@
+"""Paths and files: globs, directories, memory and local file systems alike; writes are whole or absent."""
+
+from pathlib import Path
+
+import pytest
+
+from wildreward import storage
+from wildreward.errors import DataError, UsageError
+
+
+def test_a_directory_a_glob_and_a_file_name_each_file_once(tmp_path: Path) -> None:
+    for name in ("b.parquet", "a.parquet", "note.txt", "deep/c.parquet", "_tmp/d.parquet"):
+        storage.write_text(str(tmp_path / name), "x")
+    found = storage.expand([str(tmp_path), str(tmp_path / "*.parquet"), str(tmp_path / "a.parquet")], [".parquet"])
+    assert [Path(name).name for name in found] == ["a.parquet", "b.parquet", "c.parquet"]
+
+
+def test_a_pattern_without_a_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"nothing\*\.parquet: no file found"):
+        storage.expand([str(tmp_path / "nothing*.parquet")], [".parquet"])
+
+
+def test_an_unknown_protocol_is_a_usage_error() -> None:
+    with pytest.raises(UsageError, match="nosuch"):
+        storage.exists("nosuch://bucket/key")
+
+
+def test_remote_files_keep_their_protocol() -> None:
+    storage.write_text("memory://bucket/one.jsonl", "{}")
+    assert storage.expand(["memory://bucket"], [".jsonl"]) == ["memory:///bucket/one.jsonl"]
+    assert storage.read_text("memory://bucket/one.jsonl") == "{}"
+    storage.remove("memory://bucket")
+    assert not storage.exists("memory://bucket/one.jsonl")
+
+
+def test_writing_replaces_the_whole_file_and_leaves_nothing_else(tmp_path: Path) -> None:
+    target = tmp_path / "deep" / "summary.json"
+    storage.write_text(str(target), "one")
+    storage.write_text(str(target), "two")
+    assert [path.name for path in target.parent.iterdir()] == ["summary.json"]
+    assert target.read_text() == "two"
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"absent\.json"):
+        storage.read_text(str(tmp_path / "absent.json"))
