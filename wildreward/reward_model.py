@@ -8,13 +8,14 @@ num_labels = K. Score = 1 + sum_k P(class > k).
     model.score([[{"role": "user", "content": "2+2?"}, {"role": "assistant", "content": "4"}]])[0].score
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, get_args
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from wildreward.errors import CheckpointError
 from wildreward.minilm import model_directory
@@ -71,12 +72,16 @@ def new_model(
     dtype: str = "float32",
     cutpoints: Sequence[float] | None = None,
     trust_remote_code: bool = False,
+    pad_token: str | None = None,
 ) -> tuple[OrdinalModel, Any]:
-    """(model with a fresh head, tokenizer) from "minilm", a directory or a hub id. Raises CheckpointError."""
+    """(model with a fresh head, tokenizer) from "minilm", a directory or a hub id. Raises CheckpointError.
+
+    `pad_token` is set on a tokenizer that has none.
+    """
     if num_classes < 2:
         raise ValueError(f"num_classes: found {num_classes}; at least 2")
     labels = 1 if head == "coral" else num_classes - 1
-    model, tokenizer = _from_pretrained(backbone, dtype, trust_remote_code, num_labels=labels)
+    model, tokenizer = _from_pretrained(backbone, dtype, trust_remote_code, pad_token, num_labels=labels)
     if head == "coral" and cutpoints is None:
         cutpoints = [float(k) - num_classes / 2 for k in range(1, num_classes)]
     return OrdinalModel(model, head, cutpoints if head == "coral" else None), tokenizer
@@ -87,18 +92,34 @@ def default_template(tokenizer: Any, max_tokens: int) -> InputTemplate:
     return InputTemplate(max_tokens=max_tokens, kind="chat" if getattr(tokenizer, "chat_template", None) else "plain")
 
 
-def save_checkpoint(directory: str | Path, model: OrdinalModel, tokenizer: Any, template: InputTemplate) -> None:
-    """Weights, tokenizer, template, and in config.json the head, the number of classes and the cutpoints."""
+def save_checkpoint(
+    directory: str | Path,
+    model: OrdinalModel,
+    tokenizer: Any,
+    template: InputTemplate,
+    state: Mapping[str, Tensor] | None = None,
+) -> None:
+    """Weights, tokenizer, template, and in config.json the head, the number of classes and the cutpoints.
+
+    `state` stands for `model.state_dict()` where the model itself holds only a shard of each weight (ZeRO-3).
+    """
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
-    cutpoints = None if model.cutpoints is None else model.cutpoints().tolist()
+    state = model.state_dict() if state is None else state
+    cutpoints = None
+    if model.cutpoints is not None:
+        cutpoints = functional_call(model.cutpoints, _under("cutpoints.", state), ()).float().tolist()
     backbone: Any = model.backbone
     num_classes = backbone.config.num_labels + 1 if cutpoints is None else len(cutpoints) + 1
     described = {"head": model.head, "num_classes": num_classes, "cutpoints": cutpoints, "temperature": 1.0}
     setattr(backbone.config, CONFIG_KEY, described)
-    backbone.save_pretrained(directory)
+    backbone.save_pretrained(directory, state_dict=_under("backbone.", state))
     tokenizer.save_pretrained(directory)
     template.save(directory)
+
+
+def _under(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
 
 
 class RewardModel:
@@ -217,21 +238,39 @@ def pad(ids: Sequence[Sequence[int]], pad_token_id: int) -> tuple[Tensor, Tensor
 
 def pad_id(tokenizer: Any) -> int:
     if tokenizer.pad_token_id is None:
-        raise CheckpointError(f"{tokenizer.name_or_path}: the tokenizer has no pad token; set one and save it")
+        raise CheckpointError(f"{tokenizer.name_or_path}: the tokenizer has no pad token; name one (train: --pad-token)")
     return int(tokenizer.pad_token_id)
 
 
-def _from_pretrained(name: str, dtype: str, trust_remote_code: bool, **kwargs: Any) -> tuple[Any, Any]:
+def load_tokenizer(name: str, trust_remote_code: bool = False, pad_token: str | None = None) -> Any:
+    """Tokenizer of a backbone or checkpoint, with a pad token. Raises CheckpointError."""
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(model_directory(name), trust_remote_code=trust_remote_code)
+    except (OSError, ValueError, KeyError) as error:
+        raise CheckpointError(f"{name}: its tokenizer cannot be loaded: {error}") from error
+    if tokenizer.pad_token_id is None and pad_token is not None:
+        if pad_token not in tokenizer.get_vocab():
+            raise CheckpointError(f"{name}: pad_token: found {pad_token!r}, which is not in the tokenizer's vocabulary")
+        tokenizer.pad_token = pad_token
+    pad_id(tokenizer)
+    return tokenizer
+
+
+def _from_pretrained(
+    name: str, dtype: str, trust_remote_code: bool, pad_token: str | None = None, **kwargs: Any
+) -> tuple[Any, Any]:
     """(sequence-classification model, tokenizer), pad token checked. Raises CheckpointError."""
-    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+    from transformers import AutoModelForSequenceClassification
     from transformers.utils import logging
 
     source, fresh_head = model_directory(name), bool(kwargs)
     options = {"trust_remote_code": trust_remote_code}
     logging.disable_progress_bar()
     logging.set_verbosity_error()  # what is missing is checked below, not warned of
+    tokenizer = load_tokenizer(name, trust_remote_code, pad_token)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(source, **options)
         model, info = AutoModelForSequenceClassification.from_pretrained(
             source,
             dtype=getattr(torch, dtype),
