@@ -38,7 +38,7 @@ class LabelSettings(StageSettings):
     """Read only this many conversations: a trial run. Default: all."""
 
     judge: Literal["lexicon", "openai", "vllm"] = "lexicon"
-    """Who reads the users' follow-ups: the built-in list of cues, an OpenAI-compatible endpoint, or vLLM in the actors."""
+    """Who reads the follow-ups: the built-in list of cues, an OpenAI-compatible endpoint, or vLLM in the actors."""
 
     judge_url: str | None = None
     """openai: base URL of the endpoint, such as http://127.0.0.1:8001/v1. The key is read from OPENAI_API_KEY only."""
@@ -56,13 +56,13 @@ class LabelSettings(StageSettings):
     """openai: further tries after a 408, 409, 429, 5xx, a lost connection or a timeout, with growing pauses."""
 
     judge_retry_base_s: float = Field(default=0.5, gt=0)
-    """openai: first pause between tries in seconds; it doubles each time (with jitter), and Retry-After overrides it."""
+    """openai: first pause between tries in seconds; it doubles each time, with jitter; Retry-After overrides it."""
 
     judge_retry_max_s: float = Field(default=60.0, gt=0)
     """openai: longest pause between two tries, in seconds; a longer Retry-After is cut to this."""
 
     judge_max_reasks: int = Field(default=2, ge=0)
-    """openai, vllm: further questions after an answer without a level; then the turn has no label and counts as an error."""
+    """openai, vllm: further questions after an answer without a level; then the turn is an error, without a label."""
 
     judge_max_consecutive_failures: int = Field(default=20, ge=1)
     """openai: turns in a row that failed for good, in one judge actor, before the run stops: the endpoint is down."""
@@ -73,11 +73,11 @@ class LabelSettings(StageSettings):
     judge_max_tokens: int = Field(default=256, ge=1)
     """openai, vllm: longest answer, in tokens. Models that think before they answer need more."""
 
-    judge_extra_body: dict[str, Any] = Field(default_factory=dict)
+    judge_extra_body: dict[str, Any] = Field(default={})
     """openai: further fields of each request, such as {chat_template_kwargs: {enable_thinking: false}}."""
 
     judge_logprobs: bool = False
-    """openai: ask for token log-probabilities and keep the distribution over the levels. The endpoint must support it."""
+    """openai: ask for token log-probabilities and keep the distribution over the levels, where the endpoint can."""
 
     judge_history_turns: int = Field(default=0, ge=0)
     """openai, vllm: earlier exchanges shown to the judge before the turn in question. 0 is what the paper does."""
@@ -85,7 +85,7 @@ class LabelSettings(StageSettings):
     judge_constrain: Literal["level", "level_and_reason"] = "level_and_reason"
     """vllm: constrain the answer to the bare level, or to the level and a short reason."""
 
-    judge_engine: dict[str, Any] = Field(default_factory=dict)
+    judge_engine: dict[str, Any] = Field(default={})
     """vllm: engine arguments, such as {tensor_parallel_size: 2, max_model_len: 8192}."""
 
     judge_actors: int = Field(default=1, ge=1)
@@ -95,7 +95,7 @@ class LabelSettings(StageSettings):
     """vllm: GPUs Ray reserves for one engine (tensor_parallel_size times pipeline_parallel_size)."""
 
     embedder: str = "minilm"
-    """Sentence embeddings of the hindsight topic gate: `minilm` (the packaged all-MiniLM-L6-v2), a directory or a hub id."""
+    """Sentence embeddings of the topic gate: `minilm` (the packaged all-MiniLM-L6-v2), a directory or a hub id."""
 
     hindsight_window_turns: int = Field(default=2, ge=0)
     """How many turns ahead a neutral turn looks for an explicit positive on its topic. 0 switches hindsight off."""
@@ -125,7 +125,7 @@ class LabelSettings(StageSettings):
     """language: what is kept, by English name as in WildChat (`Russian`); `all` keeps every language."""
 
     class_map: Literal["four", "five", "binary"] = "four"
-    """Levels to classes. four: 1,2,4,5 -> 1..4, neutral dropped (the paper). five: as judged. binary: negative, positive."""
+    """Levels to classes. four: 1,2,4,5 -> 1..4, neutral dropped (the paper). five: as judged. binary: 1,2 and 4,5."""
 
     test_rows: int | None = Field(default=None, ge=0)
     """Rows for the test split, by whole conversations. Default: 5000, or a tenth when there are fewer than 50000."""

@@ -1,0 +1,37 @@
+"""Which language a text is in, under the English names WildChat uses ("English", "Chinese", ...)."""
+
+from collections.abc import Sequence
+
+MAX_CHARS = 4000
+"""What is read of a text: more does not change the answer, and costs time."""
+
+_NAMES = {
+    "af": "Afrikaans", "ar": "Arabic", "be": "Belarusian", "bg": "Bulgarian", "bn": "Bengali", "ca": "Catalan",
+    "cs": "Czech", "da": "Danish", "de": "German", "el": "Greek", "en": "English", "eo": "Esperanto", "es": "Spanish",
+    "et": "Estonian", "eu": "Basque", "fa": "Persian", "fi": "Finnish", "fr": "French", "gl": "Galician",
+    "he": "Hebrew", "hi": "Hindi", "hr": "Croatian", "hu": "Hungarian", "hy": "Armenian", "id": "Indonesian",
+    "is": "Icelandic", "it": "Italian", "ja": "Japanese", "ka": "Georgian", "kk": "Kazakh", "ko": "Korean",
+    "la": "Latin", "lt": "Lithuanian", "lv": "Latvian", "mk": "Macedonian", "ms": "Malay", "nb": "Bokmal",
+    "nl": "Dutch", "nn": "Nynorsk", "no": "Norwegian", "pl": "Polish", "pt": "Portuguese", "ro": "Romanian",
+    "ru": "Russian", "sk": "Slovak", "sl": "Slovene", "sq": "Albanian", "sr": "Serbian", "sv": "Swedish",
+    "sw": "Swahili", "ta": "Tamil", "te": "Telugu", "th": "Thai", "tl": "Tagalog", "tr": "Turkish",
+    "uk": "Ukrainian", "ur": "Urdu", "vi": "Vietnamese", "xh": "Xhosa", "zh": "Chinese", "zu": "Zulu",
+}  # fmt: skip
+
+OTHER = "Other"
+UNKNOWN = "Unknown"
+
+
+def detect(texts: Sequence[str]) -> str:
+    """Name of the language most of `texts` is in; `Other` for one without a name here, `Unknown` for no letters.
+
+    >>> detect(["Could you explain how photosynthesis works?"]), detect(["请帮我写一封道歉信"]), detect(["123"])
+    ('English', 'Chinese', 'Unknown')
+    """
+    text = "\n".join(texts)[:MAX_CHARS]
+    if not any(sign.isalpha() for sign in text):
+        return UNKNOWN
+    from py3langid import classify
+
+    code, _ = classify(text)
+    return _NAMES.get(str(code), OTHER)
