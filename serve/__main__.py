@@ -1,4 +1,4 @@
-"""`python -m serve --config NAME ...`: the `serve` command as a module, for `ray job submit --working-dir . -- python -m serve ...`."""
+"""The `serve` command as a module, for `ray job submit --working-dir . -- python -m serve --config NAME ...`."""
 
 import sys
 

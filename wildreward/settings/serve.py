@@ -1,0 +1,121 @@
+"""Settings of `wildreward serve`: one Ray Serve deployment that answers HTTP, batches by tokens and holds the model."""
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from wildreward.settings.base import StageSettings
+
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+class ServeSettings(StageSettings):
+    """What is served, where, on what, and how much of it at once."""
+
+    checkpoint: str
+    """Checkpoint directory of a reward model (what `wildreward train` writes), on a path every replica can read."""
+
+    template: str | None = None
+    """Template file for a checkpoint that has none beside its weights."""
+
+    trust_remote_code: bool = False
+    """Run the model code a checkpoint brings along. Only for checkpoints you trust."""
+
+    host: str = "127.0.0.1"
+    """Address the HTTP proxies listen on. Anything but loopback without a token is warned about."""
+
+    port: int = Field(default=8000, ge=0, le=65535)
+    """HTTP port; 0 takes a free one."""
+
+    app_name: str = Field(default="wildreward", min_length=1)
+    """Name of the Serve application; in-cluster clients find the deployment by it."""
+
+    detach: bool = False
+    """Leave the scorer running in the cluster and return. Needs a cluster that outlives this command (--address)."""
+
+    start_timeout_s: float = Field(default=300.0, gt=0)
+    """How long the first replica may take to load the checkpoint, in seconds."""
+
+    min_replicas: int = Field(default=1, ge=0)
+    """Fewest replicas; 0 scales to nothing when idle, and the first request then waits for a replica to load."""
+
+    max_replicas: int = Field(default=1, ge=1)
+    """Most replicas."""
+
+    target_ongoing_requests: float = Field(default=32.0, gt=0)
+    """Requests in flight per replica that autoscaling aims at."""
+
+    upscale_delay_s: float = Field(default=5.0, ge=0)
+    """Seconds of higher load before replicas are added."""
+
+    downscale_delay_s: float = Field(default=60.0, ge=0)
+    """Seconds of lower load before replicas are removed."""
+
+    max_ongoing_requests: int = Field(default=256, ge=1)
+    """Scoring requests a replica holds, running and waiting; one more is answered 503 with Retry-After at once."""
+
+    max_queued_requests: int = Field(default=512, ge=1)
+    """Requests each HTTP proxy or handle holds while every replica is full or none is up; one more is answered 503."""
+
+    retry_after_s: int = Field(default=1, ge=1)
+    """Seconds an overloaded scorer asks clients to wait (the Retry-After header)."""
+
+    request_timeout_s: float = Field(default=60.0, gt=0)
+    """Deadline of a request from its arrival at a replica, in seconds; past it the answer is 504."""
+
+    cpus_per_replica: float = Field(default=1.0, ge=0)
+    """CPUs Ray reserves for a replica."""
+
+    gpus_per_replica: float = Field(default=0.0, ge=0)
+    """GPUs Ray reserves for a replica; above 0 the model runs on cuda."""
+
+    threads: int = Field(default=0, ge=0)
+    """Torch threads per replica; 0 takes cpus_per_replica, rounded up."""
+
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Arithmetic of the model. bfloat16 is faster on CPUs with avx512_bf16 or amx, and moves scores by about 0.01."""
+
+    batch_tokens: int = Field(default=4096, ge=16)
+    """Padded tokens of one forward pass, over all requests waiting; one longer item goes alone."""
+
+    batch_wait_s: float = Field(default=0.0, ge=0, le=10)
+    """How long an idle replica waits for more requests before it runs a batch, in seconds."""
+
+    max_items: int = Field(default=256, ge=1)
+    """Most texts or replies in one request; more is refused."""
+
+    max_text_chars: int = Field(default=200_000, ge=1)
+    """Most characters of one text or of one conversation; more is refused before it is tokenised."""
+
+    max_body_bytes: int = Field(default=8_388_608, ge=1024)
+    """Most bytes of a request body; more is refused before it is parsed."""
+
+    too_long: Literal["cut", "reject"] = "cut"
+    """A text beyond the model's max_tokens: cut by the template's rule and reported, or refused."""
+
+    token_env: str = "WILDREWARD_SERVE_TOKENS"
+    """Environment variable with the accepted bearer tokens, separated by commas. Unset: no token is asked for."""
+
+    token_file: str | None = None
+    """File with accepted bearer tokens, one a line; besides those of the environment."""
+
+    access_log: bool = False
+    """Write one line a request to the Serve logs."""
+
+    @model_validator(mode="after")
+    def _replicas_in_order(self) -> Self:
+        if self.min_replicas > self.max_replicas:
+            raise ValueError(
+                f"min_replicas: found {self.min_replicas}; at most max_replicas {self.max_replicas} is allowed"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _half_precision_on_gpu(self) -> Self:
+        if self.dtype == "float16" and not self.gpus_per_replica:
+            raise ValueError("dtype: found float16 with gpus_per_replica 0; allowed on CPU are float32 and bfloat16")
+        return self
+
+    @property
+    def is_loopback(self) -> bool:
+        return self.host in LOOPBACK
