@@ -1,0 +1,159 @@
+"""The funnel of a label run: where every conversation, every turn and every row went. Counted in parts and merged.
+
+At each level "in" is the sum of all the rest; `Funnel.check` raises where that does not hold, because a row that
+is not accounted for is a bug, not a rounding matter.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from wildreward.errors import WildrewardError
+from wildreward.scale import LEVELS
+
+LENGTH_BINS = tuple(2**power for power in range(3, 18))
+"""Upper edges, in characters, of the length histograms: 8, 16, ..., 131072; longer texts count in the last."""
+
+
+@dataclass
+class Funnel:
+    """Counts of one part of the feedback, or of all of it after `merge`."""
+
+    conversations_in: int = 0
+    kept: int = 0
+    no_follow_up: int = 0
+    quarantined: Counter[str] = field(default_factory=Counter)
+    turns_in: int = 0
+    labelled: int = 0
+    turn_errors: Counter[str] = field(default_factory=Counter)
+    rows_in: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)
+    train: int = 0
+    test: int = 0
+    skipped_messages: Counter[str] = field(default_factory=Counter)
+    judge: Counter[str] = field(default_factory=Counter)
+    judged_levels: Counter[int] = field(default_factory=Counter)
+    refined_levels: Counter[int] = field(default_factory=Counter)
+    classes: Counter[int] = field(default_factory=Counter)
+    sources: Counter[str] = field(default_factory=Counter)
+    languages: Counter[str] = field(default_factory=Counter)
+    row_languages: Counter[str] = field(default_factory=Counter)
+    prompt_lengths: Counter[int] = field(default_factory=Counter)
+    response_lengths: Counter[int] = field(default_factory=Counter)
+
+    def add_conversation(self, row: Mapping[str, Any]) -> None:
+        """Count one feedback/ row: its outcome, its turns and what the judge was asked."""
+        self.conversations_in += 1
+        if row["status"] == "quarantined":
+            self.quarantined[row["reason"] or "unknown"] += 1
+            return
+        self.kept += row["status"] == "kept"
+        self.no_follow_up += row["status"] == "no_follow_up"
+        self.languages[row["language"] or "unknown"] += 1
+        self.skipped_messages.update(message["reason"] for message in row["skipped_messages"] or ())
+        for turn in row["turns"] or ():
+            self._add_turn(turn)
+
+    def _add_turn(self, turn: Mapping[str, Any]) -> None:
+        self.turns_in += 1
+        if turn["error"] is not None:
+            self.turn_errors[turn["error"]] += 1
+        elif turn["level"] is not None:
+            self.labelled += 1
+            self.judged_levels[turn["level"]] += 1
+        for name in ("attempts", "prompt_tokens", "completion_tokens"):
+            self.judge[name] += turn[name] or 0
+        if turn["refusal_verdict"] is not None:
+            self.judge[f"refusal_verdict_{turn['refusal_verdict']}"] += 1
+        if turn["refusal_error"] is not None:
+            self.judge["refusal_errors"] += 1
+
+    def drop(self, reason: str) -> None:
+        self.dropped[reason] += 1
+
+    def keep(self, row: Mapping[str, Any]) -> None:
+        """Count one WILDFB row (before it is known on which side of the split it falls)."""
+        self.classes[row["label"]] += 1
+        self.sources[row["source"]] += 1
+        self.row_languages[row["language"] or "unknown"] += 1
+        *_, prompt, response = row["messages"]
+        self.prompt_lengths[length_bin(prompt["content"])] += 1
+        self.response_lengths[length_bin(response["content"])] += 1
+
+    def merge(self, other: Self) -> Self:
+        """Add the counts of another part to this one."""
+        for name, value in vars(other).items():
+            mine = getattr(self, name)
+            setattr(self, name, mine + value)
+        return self
+
+    def check(self) -> Self:
+        """Raises WildrewardError naming each level that does not add up."""
+        levels = {
+            "conversations": (self.conversations_in, self.kept + self.no_follow_up + self.quarantined.total()),
+            "turns": (self.turns_in, self.labelled + self.turn_errors.total()),
+            "rows": (self.rows_in, self.dropped.total() + self.train + self.test),
+            "labelled turns as rows": (self.labelled, self.rows_in),
+            "rows by class": (self.train + self.test, self.classes.total()),
+        }
+        wrong = [f"{name}: in {total}, accounted for {rest}" for name, (total, rest) in levels.items() if total != rest]
+        if wrong:
+            raise WildrewardError(f"the funnel does not add up, please report this: {'; '.join(wrong)}")
+        return self
+
+    def summary(self) -> dict[str, Any]:
+        """What summary.json holds, apart from the times."""
+        return {
+            "conversations": {
+                "in": self.conversations_in,
+                "kept": self.kept,
+                "no_follow_up": self.no_follow_up,
+                "quarantined": _sorted(self.quarantined),
+            },
+            "turns": {"in": self.turns_in, "labelled": self.labelled, "errors": _sorted(self.turn_errors)},
+            "rows": {"in": self.rows_in, "dropped": _sorted(self.dropped), "train": self.train, "test": self.test},
+            "skipped_messages": _sorted(self.skipped_messages),
+            "judge": _sorted(self.judge),
+            "levels": {
+                "judged": {str(level): self.judged_levels[level] for level in LEVELS},
+                "refined": {str(level): self.refined_levels[level] for level in LEVELS},
+            },
+            "classes": {str(name): count for name, count in sorted(self.classes.items())},
+            "sources": _sorted(self.sources),
+            "languages": {"conversations": _sorted(self.languages), "rows": _sorted(self.row_languages)},
+            "lengths_chars": {
+                "prompt": {str(edge): self.prompt_lengths[edge] for edge in LENGTH_BINS},
+                "response": {str(edge): self.response_lengths[edge] for edge in LENGTH_BINS},
+            },
+        }
+
+
+def length_bin(text: str) -> int:
+    """Upper edge of the bin a text's length falls in.
+
+    >>> length_bin("abc"), length_bin("a" * 9), length_bin("a" * 10**6)
+    (8, 16, 131072)
+    """
+    return next((edge for edge in LENGTH_BINS if len(text) <= edge), LENGTH_BINS[-1])
+
+
+def funnel_lines(summary: Mapping[str, Any]) -> list[str]:
+    """The funnel as a short text table, every level with its parts."""
+    lines = []
+    for level in ("conversations", "turns", "rows"):
+        lines.append(f"{level:<15}{summary[level]['in']:>9,}")
+        for name, value in summary[level].items():
+            parts = {f"{name}: {reason}": count for reason, count in value.items()} if isinstance(value, dict) else {}
+            if name != "in":
+                lines += [f"  {part:<30}{count:>9,}" for part, count in (parts or {name: _total(value)}).items()]
+    return lines
+
+
+def _total(value: Any) -> int:
+    return sum(value.values()) if isinstance(value, dict) else int(value)
+
+
+def _sorted(counter: Counter[str]) -> dict[str, int]:
+    """Most frequent first, then by name, so that equal runs give equal files; zeros are left out."""
+    return dict(sorted(((key, n) for key, n in counter.items() if n), key=lambda item: (-item[1], item[0])))
