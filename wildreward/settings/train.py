@@ -144,7 +144,9 @@ class TrainSettings(StageSettings):
                 f"micro_batch_tokens: found {self.micro_batch_tokens}; one row may have max_tokens={self.max_tokens}"
             )
         if self.batch_rows < self.workers:
-            raise ValueError(f"batch_rows: found {self.batch_rows}; each of workers={self.workers} needs a row of a batch")
+            raise ValueError(
+                f"batch_rows: found {self.batch_rows}; each of workers={self.workers} needs a row of a batch"
+            )
         if self.early_stopping_patience is not None and self.validation_frac == 0:
             raise ValueError("early_stopping_patience: needs validation rows; validation_frac is 0")
         return self

@@ -1,0 +1,200 @@
+"""Tokenised rows on the run's storage: written once by Ray tasks, one Arrow file a shard, read by every worker.
+
+A shard is made of whole row groups, in the order of the input files, and is written atomically: a second run of the
+same command writes only the shards that are missing. Local shards are memory-mapped.
+"""
+
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from wildreward import storage
+from wildreward.batching import Rows
+from wildreward.errors import DataError, UsageError
+from wildreward.progress import Progress
+from wildreward.schema import WILDFB
+from wildreward.template import InputTemplate
+
+SHARD_ROWS = 4096
+NEEDED = ("id", "conversation_hash", "messages", "label")
+
+TOKENS = pa.schema(
+    [
+        ("id", pa.string()),
+        ("conversation_hash", pa.string()),
+        ("label", pa.int8()),
+        ("input_ids", pa.list_(pa.int32())),
+        ("prompt_tokens_cut", pa.int32()),
+        ("response_tokens_cut", pa.int32()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """One WildFB parquet file: rows per row group and the labels, which are few bytes and checked before anything runs."""
+
+    path: str
+    group_rows: tuple[int, ...]
+    labels: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Row groups (path, group) that make one token file."""
+
+    name: str
+    pieces: tuple[tuple[str, int], ...]
+    rows: int
+
+
+def resolve(inputs: Sequence[str]) -> list[str]:
+    """Training files meant by `--input`: a label run's directory, its wildfb/ or wildfb/train, or plain files.
+
+    What lies in a folder called test is left alone: it is for `evaluate`. Raises UsageError when nothing is left.
+    """
+    found: list[str] = []
+    for item in inputs:
+        nested = storage.join(item, "wildfb")
+        paths = storage.expand([nested if storage.exists(nested) else item], [".parquet"])
+        found += [path for path in paths if path.split("/")[-2:-1] != ["test"]]
+    if not found:
+        raise UsageError(
+            f"--input {' '.join(inputs)}: no training rows (wildfb/train/*.parquet); test is never trained on"
+        )
+    return list(dict.fromkeys(found))
+
+
+def inspect(paths: Sequence[str], num_classes: int) -> list[SourceFile]:
+    """Read the footers and labels. Raises DataError naming the file and the column, or the row, that cannot be used."""
+    return [_inspect_file(path, num_classes) for path in paths]
+
+
+def _inspect_file(path: str, num_classes: int) -> SourceFile:
+    with storage.open_file(path) as handle:
+        try:
+            parquet = pq.ParquetFile(handle)
+            missing = [name for name in NEEDED if name not in parquet.schema_arrow.names]
+            if missing:
+                raise DataError(f"{path}: column {', '.join(missing)} is missing; WildFB rows have {WILDFB.names}")
+            labels = parquet.read(columns=["label"]).column("label").to_pylist()
+        except pa.ArrowException as error:
+            raise DataError(f"{path}: not a readable parquet file: {error}") from error
+        groups = tuple(parquet.metadata.row_group(i).num_rows for i in range(parquet.num_row_groups))
+    for row, label in enumerate(labels):
+        if not isinstance(label, int) or not 1 <= label <= num_classes:
+            raise DataError(f"{path}: row {row}: label: found {label!r}; allowed are 1..{num_classes}")
+    return SourceFile(path, groups, tuple(labels))
+
+
+def check_split(name: str, files: Sequence[SourceFile]) -> None:
+    """Raises DataError for a split with no rows or of one class only."""
+    labels = {label for file in files for label in file.labels}
+    if not labels:
+        raise DataError(
+            f"the {name} split is empty: no rows in {', '.join(file.path for file in files) or 'its folder'}"
+        )
+    if len(labels) == 1:
+        raise DataError(f"the {name} split has one class only ({labels.pop()}); an ordinal model needs at least two")
+
+
+def shards(name: str, files: Sequence[SourceFile]) -> list[Shard]:
+    """Row groups in file order, packed into shards of about SHARD_ROWS rows."""
+    done: list[Shard] = []
+    pieces: list[tuple[str, int]] = []
+    rows = 0
+    for file in files:
+        for group, count in enumerate(file.group_rows):
+            pieces.append((file.path, group))
+            rows += count
+            if rows >= SHARD_ROWS:
+                done.append(Shard(f"{name}-{len(done):05d}.arrow", tuple(pieces), rows))
+                pieces, rows = [], 0
+    if rows:
+        done.append(Shard(f"{name}-{len(done):05d}.arrow", tuple(pieces), rows))
+    return done
+
+
+def tokenise(plan: Sequence[Shard], directory: str, template: InputTemplate, tokenizer: Any) -> None:
+    """Write the shards that are not there yet, as Ray tasks. Raises DataError naming file and row."""
+    import ray
+
+    task = ray.remote(write_shard)
+    shared, kind = ray.put(tokenizer), ray.put(template)
+    missing = [shard for shard in plan if not storage.exists(storage.join(directory, shard.name))]
+    with Progress("tokenising rows", total=sum(shard.rows for shard in plan)) as progress:
+        progress.advance(sum(shard.rows for shard in plan) - sum(shard.rows for shard in missing))
+        pending = {task.remote(shard, directory, kind, shared): shard for shard in missing}
+        while pending:
+            (done,), _ = ray.wait(list(pending), num_returns=1)
+            ray.get(done)
+            progress.advance(pending.pop(done).rows)
+
+
+def write_shard(shard: Shard, directory: str, template: InputTemplate, tokenizer: Any) -> None:
+    """Tokenise the pieces of one shard into `directory`/`shard.name`."""
+    columns: dict[str, list[Any]] = {name: [] for name in TOKENS.names}
+    for path, group in shard.pieces:
+        with storage.open_file(path) as handle:
+            rows = pq.ParquetFile(handle).read_row_group(group, columns=list(NEEDED)).to_pylist()
+        for index, row in enumerate(rows):
+            try:
+                encoded = template.encode(row["messages"] or [], tokenizer)
+            except DataError as error:
+                raise DataError(f"{path}: row group {group}, row {index} (id {row['id']}): {error}") from None
+            for name, value in {**row, **vars(encoded)}.items():
+                if name in columns:
+                    columns[name].append(value)
+    buffer = io.BytesIO()
+    with pa.ipc.new_file(buffer, TOKENS) as writer:
+        writer.write_table(pa.table(columns, schema=TOKENS))
+    storage.write_bytes(storage.join(directory, shard.name), buffer.getvalue())
+
+
+@dataclass
+class TokenStore:
+    """Rows of a split by number. `keep` limits it to some of the rows of its shards."""
+
+    table: pa.Table
+    rows: Rows
+    lengths: Rows = field(init=False)
+    labels: Rows = field(init=False)
+
+    def __post_init__(self) -> None:
+        import pyarrow.compute as pc
+
+        lengths = pc.list_value_length(self.table.column("input_ids")).to_numpy()
+        self.lengths = lengths[self.rows].astype(np.int64)
+        self.labels = self.table.column("label").to_numpy()[self.rows].astype(np.int64)
+        self._ids = self.table.column("input_ids")
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def input_ids(self, row: int) -> list[int]:
+        return self._ids[int(self.rows[row])].as_py()
+
+    def subset(self, keep: Rows) -> "TokenStore":
+        return TokenStore(self.table, self.rows[keep])
+
+
+def read(directory: str, names: Sequence[str]) -> TokenStore:
+    """All rows of these shards, in order."""
+    tables = list(_tables(directory, names))
+    table = pa.concat_tables(tables) if tables else TOKENS.empty_table()
+    return TokenStore(table, np.arange(table.num_rows))
+
+
+def _tables(directory: str, names: Sequence[str]) -> Iterator[pa.Table]:
+    for name in names:
+        path = storage.join(directory, name)
+        if storage.is_local(path):
+            yield pa.ipc.open_file(pa.memory_map(path.removeprefix("file://"))).read_all()
+        else:
+            with storage.open_file(path) as handle:
+                yield pa.ipc.open_file(io.BytesIO(handle.read())).read_all()
