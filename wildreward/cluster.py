@@ -5,6 +5,7 @@ with cluster(settings.address):
 """
 
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -14,6 +15,10 @@ from wildreward.errors import UsageError, WildrewardError
 MIN_LOCAL_CPUS = 4
 """Ray's CPUs are slots, not cores. With the two slots of a small machine Ray Data's own actors starve the file listing,
 and a sweep cannot hold a trial and its training worker at once; so a local cluster has at least four."""
+
+CONNECT_TIMEOUT_S = 5.0
+
+WORKER_ENV = {"TOKENIZERS_PARALLELISM": "false"}
 
 
 @contextmanager
@@ -41,19 +46,31 @@ def connect(address: str | None = None) -> None:
     address = address or os.environ.get("RAY_ADDRESS") or "local"
     if address not in {"auto", "local"} and ":" not in address:
         raise UsageError(f"--address: found {address!r}; allowed are auto, local, HOST:PORT and ray://HOST:PORT")
+    _check_reachable(address)
     try:
         ray.init(address=address, **_options(address))
     except (ConnectionError, TimeoutError, RuntimeError) as error:
         raise WildrewardError(f"--address {address}: no Ray cluster could be reached: {error}") from error
 
 
+def _check_reachable(address: str) -> None:
+    """Ray itself waits for minutes, silently, for a host that does not answer."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host:
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=CONNECT_TIMEOUT_S).close()
+    except (OSError, ValueError, OverflowError) as error:
+        raise WildrewardError(f"--address {address}: no Ray cluster answers there: {error}") from None
+
+
 def _options(address: str) -> dict[str, Any]:
-    options: dict[str, Any] = {"log_to_driver": False, "logging_level": "warning", "runtime_env": {"env_vars": _env()}}
+    options: dict[str, Any] = {
+        "log_to_driver": False,
+        "logging_level": "warning",
+        "runtime_env": {"env_vars": WORKER_ENV},
+    }
     if address == "local":
         # The dashboard stays on: Ray Train reports its controller's state through it and logs errors without it.
         options |= {"num_cpus": max(MIN_LOCAL_CPUS, os.cpu_count() or 1), "include_dashboard": True}
     return options
-
-
-def _env() -> dict[str, str]:
-    return {"TOKENIZERS_PARALLELISM": "false", "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0"}
