@@ -1,4 +1,4 @@
-"""`python -m rl --config NAME ...`: the `dpo` command as a module, for `ray job submit --working-dir . -- python -m rl ...`."""
+"""The `dpo` command as a module: `python -m rl --config NAME ...`, as for `ray job submit --working-dir . -- ...`."""
 
 import sys
 

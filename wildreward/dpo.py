@@ -140,3 +140,14 @@ def micro_batches(lengths: Sequence[int], max_tokens: int) -> list[list[int]]:
         else:
             groups.append([index])
     return groups
+
+
+def sequence_logps(model: Any, sequences: Sequence[PolicySequence], pad: int, max_tokens: int) -> list[float]:
+    """Log-probability of each completion given its prompt, summed over its tokens, in order."""
+    logps = [0.0] * len(sequences)
+    for group in micro_batches([len(prompt) + len(completion) for prompt, completion in sequences], max_tokens):
+        batch = collate([sequences[index] for index in group], pad)
+        logps_BC = token_logps(completion_logits(model, batch), batch.completion_ids_BC, batch.completion_mask_BC)
+        for index, value in zip(group, logps_BC.sum(1).tolist(), strict=True):
+            logps[index] = value
+    return logps

@@ -49,7 +49,8 @@ def choose_pair(
     >>> choose_pair([make("a"), make("b")], [2.0, 2.0]), choose_pair([make("a"), make("b")], [2.0, None])
     ('tie', 'score_failed')
     """
-    if any(reward is None for reward in rewards):
+    written = [(completion, reward) for completion, reward in zip(completions, rewards, strict=True) if completion.text]
+    if any(reward is None for _, reward in written):
         return "score_failed"
     values = {
         index: reward - rule.length_penalty * len(completion.ids) / 100

@@ -126,6 +126,9 @@ class DpoSettings(StageSettings):
     gpus_per_actor: float = Field(default=1.0, gt=0, le=8)
     """GPU share asked of Ray for each actor when device is cuda (0.25 puts the four roles on one GPU)."""
 
+    cpus_per_actor: float = Field(default=0.5, ge=0, le=64)
+    """CPU slots asked of Ray for each actor: where it is placed, not how many threads it uses."""
+
     threads: int = Field(default=0, ge=0)
     """CPU threads of each actor; 0: all cores of its node, as the roles take turns."""
 

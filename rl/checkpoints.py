@@ -1,0 +1,127 @@
+"""The state of a run on disk: checkpoints that are there whole or not at all, and what the next start finds.
+
+    <output>/checkpoints/step_000020/{policy/, optimizer.pt, state.json}
+
+All randomness is a pure function of (seed, step), so the step is also the position in the prompts and the random state.
+"""
+
+import json
+import os
+import shutil
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from wildreward.errors import CheckpointError, UsageError
+from wildreward.settings.dpo import FREE_ON_RESUME, DpoSettings
+from wildreward.storage import write_text
+
+Rewards = list[list[float | None]]
+
+
+@dataclass
+class State:
+    """What a run knows after `step` steps, beside the weights and the optimiser."""
+
+    step: int = 0
+    version: int = 0
+    pairs: int = 0
+    skipped: Counter[str] = field(default_factory=Counter)
+    evaluations: dict[int, Rewards] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), indent=1)
+
+    @classmethod
+    def from_json(cls, text: str) -> "State":
+        values = json.loads(text)
+        values["skipped"] = Counter(values["skipped"])
+        values["evaluations"] = {int(step): rewards for step, rewards in values["evaluations"].items()}
+        return cls(**values)
+
+
+class Checkpoints:
+    """The checkpoints under one output directory (a file system that the driver and the learner share)."""
+
+    def __init__(self, output: Path, keep: int) -> None:
+        self.directory, self.keep = output / "checkpoints", keep
+
+    def write(self, state: State, save: Callable[[str], None]) -> Path:
+        """`save` writes the learner's part. The directory gets its name when everything is in it."""
+        final = self.directory / f"step_{state.step:06d}"
+        temporary = self.directory / f".{final.name}.tmp"
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        save(str(temporary))
+        write_text(str(temporary / "state.json"), state.to_json())
+        shutil.rmtree(final, ignore_errors=True)
+        os.replace(temporary, final)
+        for old in self._all()[: -self.keep]:
+            shutil.rmtree(old)
+        return final
+
+    def latest(self) -> tuple[Path, State] | None:
+        """Raises CheckpointError when the newest cannot be read."""
+        found = self._all()
+        if not found:
+            return None
+        try:
+            return found[-1], State.from_json((found[-1] / "state.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise CheckpointError(f"{found[-1]}: not a readable checkpoint: {error}") from error
+
+    def _all(self) -> list[Path]:
+        return sorted(self.directory.glob("step_*"))
+
+
+def prepare_output(settings: DpoSettings) -> Path:
+    """The output directory, with settings.yaml in it. Raises UsageError when another run's results are there."""
+    output = Path(settings.output)
+    if settings.overwrite:
+        shutil.rmtree(output, ignore_errors=True)
+    earlier = output / "settings.yaml"
+    if earlier.is_file():
+        differing = _differences(yaml.safe_load(earlier.read_text(encoding="utf-8")), settings)
+        if differing:
+            raise UsageError(
+                f"--output {output}: an earlier run with other settings is there ({', '.join(differing)}); "
+                "choose another directory, or --overwrite"
+            )
+    write_text(str(earlier), settings.to_yaml())
+    return output
+
+
+def finished(output: Path, steps: int) -> dict[str, Any] | None:
+    """The summary of a run that already made these steps."""
+    path = output / "summary.json"
+    if not path.is_file():
+        return None
+    summary = json.loads(path.read_text(encoding="utf-8"))
+    return summary if summary["steps"] == steps else None
+
+
+def publish_policy(checkpoint: Path, output: Path) -> Path:
+    """Copy the checkpoint's policy to <output>/policy, replacing an earlier one."""
+    final, temporary, old = output / "policy", output / ".policy.tmp", output / ".policy.old"
+    shutil.rmtree(temporary, ignore_errors=True)
+    shutil.copytree(checkpoint / "policy", temporary)
+    if final.exists():
+        os.replace(final, old)
+    os.replace(temporary, final)
+    shutil.rmtree(old, ignore_errors=True)
+    return final
+
+
+def _differences(earlier: Any, settings: DpoSettings) -> list[str]:
+    now = settings.model_dump(mode="json")
+    earlier = earlier if isinstance(earlier, dict) else {}
+    return [
+        f"{name}: {earlier.get(name)!r} then, {value!r} now"
+        for name, value in now.items()
+        if name not in FREE_ON_RESUME and earlier.get(name) != value
+    ]

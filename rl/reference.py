@@ -1,0 +1,38 @@
+"""The reference: a frozen copy of the starting policy says how probable a completion was before training."""
+
+import time
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+from rl.rollout import EngineOptions, Timed
+from wildreward.dpo import PolicySequence
+
+
+class ReferenceWorker:
+    """The Ray actor around the frozen policy."""
+
+    def __init__(self, options: EngineOptions, batch_tokens: int) -> None:
+        self._options, self.batch_tokens = options, batch_tokens
+
+    @cached_property
+    def _policy(self) -> tuple[Any, Any]:
+        from rl.models import load_policy
+
+        options = self._options
+        return load_policy(options.policy, options.device, options.dtype, options.threads, options.trust_remote_code)
+
+    def start(self) -> None:
+        _ = self._policy
+
+    def logps(self, sequences: Sequence[PolicySequence]) -> Timed:
+        """Log-probability of each completion given its prompt, summed over its tokens: `list[float]`, in order."""
+        import torch
+
+        from wildreward.dpo import sequence_logps
+
+        started = time.perf_counter()
+        model, tokenizer = self._policy
+        with torch.inference_mode():
+            value = sequence_logps(model, sequences, tokenizer.pad_token_id, self.batch_tokens)
+        return Timed(value, time.perf_counter() - started, sum(len(p) + len(c) for p, c in sequences))

@@ -1,0 +1,73 @@
+"""Rollouts by vLLM, in the actor's own process: weights are replaced in place between steps.
+
+Both halves of the update are needed: `reload_weights` puts the new weights into the running engine, and
+`reset_prefix_cache` forgets what was computed for shared prompt heads with the old ones.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from rl.models import load_tokenizer
+from rl.rollout import EngineOptions, Sampling, end_ids
+from rl.weights import Weights, tensors
+
+
+class ReloadExtension:
+    """Mixed into vLLM's worker: what `collective_rpc` calls in the process that holds the model."""
+
+    model_runner: Any
+
+    def reload_from(self, weights: Weights) -> None:
+        self.model_runner.reload_weights(weights_iterator=_copies(weights))
+
+
+class VllmEngine:
+    """A real vLLM engine, on GPU or CPU."""
+
+    def __init__(self, options: EngineOptions) -> None:
+        import os
+
+        os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")  # the engine lives in this actor
+        from vllm import LLM
+
+        self.tokenizer = load_tokenizer(options.policy, options.trust_remote_code)
+        self._llm = LLM(
+            model=options.policy,
+            dtype=options.dtype,
+            max_model_len=options.max_tokens,
+            enforce_eager=options.device == "cpu",
+            trust_remote_code=options.trust_remote_code,
+            worker_extension_cls="rl.vllm_engine.ReloadExtension",
+        )
+        self._ends = end_ids(None, self.tokenizer)
+
+    def end_ids(self) -> frozenset[int]:
+        return self._ends
+
+    def load_weights(self, weights: Weights) -> None:
+        self._llm.collective_rpc("reload_from", args=(weights,))
+        self._llm.reset_prefix_cache()
+
+    def generate(self, prompts: Sequence[Sequence[int]], sampling: Sampling, seed: int) -> list[list[list[int]]]:
+        """Every prompt has a seed of its own, so the order in which vLLM schedules them does not matter."""
+        from vllm import SamplingParams, TokensPrompt
+
+        parameters = [
+            SamplingParams(
+                n=sampling.completions,
+                max_tokens=sampling.max_new_tokens,
+                temperature=sampling.temperature,
+                top_p=sampling.top_p,
+                seed=(seed + position) % 2**63,
+                stop_token_ids=sorted(self._ends),
+            )
+            for position in range(len(prompts))
+        ]
+        inputs = [TokensPrompt(prompt_token_ids=list(ids)) for ids in prompts]
+        outputs = self._llm.generate(inputs, parameters, use_tqdm=False)
+        return [[list(item.token_ids) for item in output.outputs] for output in outputs]
+
+
+def _copies(weights: Weights) -> Iterator[tuple[str, Any]]:
+    """vLLM may keep what it is given; the arrays belong to Ray's object store."""
+    return ((name, tensor.clone()) for name, tensor in tensors(weights))
