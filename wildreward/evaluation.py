@@ -1,0 +1,133 @@
+"""Evaluate a scorer on evaluation sets: score every text once, measure every set, say what the intervals allow.
+
+    sets = read_sets(["pairs/*.parquet"])
+    results = evaluate(sets, lambda conversations: score_each(scorer, conversations), MeasureOptions())
+
+`results_json` is the content of results.json; its keys are stable and described there.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from wildreward.benchmarks.evaluation_set import EvaluationSet, SetResult
+from wildreward.benchmarks.measure import MeasureOptions, Metric, Metrics
+from wildreward.bootstrap import Estimate
+from wildreward.scorer import Conversation, Unscored
+
+if TYPE_CHECKING:
+    from wildreward.reward_model import Score
+
+FORMAT = "wildreward-evaluation/1"
+
+ScoreAll = Callable[[list[Conversation]], "list[Score | Unscored]"]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Measured sets in the order of the input, and what was read for them."""
+
+    results: Mapping[str, tuple[EvaluationSet, SetResult]]
+    texts: Mapping[str, int]
+
+
+def evaluate(sets: Sequence[EvaluationSet], score_all: ScoreAll, options: MeasureOptions) -> Evaluation:
+    """Score each different conversation once, and measure. Raises DataError for a set with nothing left to evaluate."""
+    unique: dict[str, Conversation] = {}
+    keys = [[content_key(messages) for messages in found.conversations] for found in sets]
+    for found, found_keys in zip(sets, keys, strict=True):
+        unique |= dict(zip(found_keys, found.conversations, strict=True))
+    scores = dict(zip(unique, score_all(list(unique.values())) if unique else [], strict=True))
+    results = {}
+    for found, found_keys in zip(sets, keys, strict=True):
+        found.take_scores([scores[key] for key in found_keys])
+        results[found.name] = (found, found.measure(options))
+    return Evaluation(results, _texts(list(scores.values()), sum(map(len, keys))))
+
+
+def content_key(messages: Conversation) -> str:
+    """Content hash of a conversation: equal roles and texts, equal key."""
+    text = json.dumps([(message["role"], message["content"]) for message in messages])
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def _texts(scores: Sequence["Score | Unscored"], asked: int) -> dict[str, int]:
+    scored = [score for score in scores if not isinstance(score, Unscored)]
+    return {
+        "replies": asked,
+        "scored_once": len(scored),
+        "not_scored": len(scores) - len(scored),
+        "tokens": sum(score.tokens for score in scored),
+        "prompt_cut": sum(score.prompt_tokens_cut > 0 for score in scored),
+        "response_cut": sum(score.response_tokens_cut > 0 for score in scored),
+    }
+
+
+def results_json(evaluation: Evaluation, model: Mapping[str, Any], options: MeasureOptions) -> dict[str, Any]:
+    """results.json:
+
+    format      "wildreward-evaluation/1"
+    model       what the model says of itself (checkpoint, head, cutpoints, template, ...)
+    options     replicates, confidence, seed, bins, group_by
+    texts       replies (asked for), scored_once (different texts), not_scored, tokens, prompt_cut, response_cut
+    sets        {name: {kind, files, rows, evaluated, skipped: {reason: n}, groups, metrics, subsets, extra,
+                headline: [metric], verdicts: [sentence]}}
+    metrics     {name: {value, low, high, count, higher_is_better, chance, against_chance, against_length,
+                baselines: {name: {value, low, high, difference: {value, low, high}}}}}
+                difference is model minus baseline on the same resamples; null where there is too little data
+    subsets     {subset: metrics}
+    """
+    return {
+        "format": FORMAT,
+        "model": dict(model),
+        "options": dict(vars(options)),
+        "texts": dict(evaluation.texts),
+        "sets": {name: _set_json(found, result, options) for name, (found, result) in evaluation.results.items()},
+    }
+
+
+def _set_json(found: EvaluationSet, result: SetResult, options: MeasureOptions) -> dict[str, Any]:
+    return {
+        "kind": found.kind,
+        "files": list(found.files),
+        "rows": len(found.items),
+        "evaluated": len(found.scored),
+        "skipped": found.skipped,
+        "groups": len(set(found.groups(options).tolist())),
+        "metrics": _metrics_json(result.metrics),
+        "subsets": {name: _metrics_json(metrics) for name, metrics in result.subsets.items()},
+        "extra": dict(result.extra),
+        "headline": list(result.headline),
+        "verdicts": verdicts(result),
+    }
+
+
+def _metrics_json(metrics: Metrics) -> dict[str, Any]:
+    return {name: metric.to_dict() for name, metric in metrics.items()}
+
+
+def verdicts(result: SetResult) -> list[str]:
+    """One plain sentence for each headline metric."""
+    return [_sentence(name, result.metrics[name]) for name in result.headline]
+
+
+def _sentence(name: str, metric: Metric) -> str:
+    said = [words for words in (metric.against_chance, metric.against_length) if words]
+    length = metric.baselines.get("length")
+    beside = f" (length {show(length.estimate)})" if length else ""
+    text = f"{name.replace('_', ' ')} {show(metric.estimate)}"
+    return f"{text}: {', and '.join(said)}{beside}" if said else text
+
+
+def show(estimate: Estimate) -> str:
+    """
+    >>> show(Estimate(0.51234, 0.4, 0.6)), show(Estimate(0.5)), show(Estimate(None))
+    ('0.512 [0.400, 0.600]', '0.500', '-')
+    """
+    if estimate.value is None:
+        return "-"
+    if estimate.low is None or estimate.high is None:
+        return f"{estimate.value:.3f}"
+    return f"{estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"
