@@ -1,0 +1,139 @@
+"""Pass 1 of `label`, the expensive one: conversations -> judged turns -> topics -> feedback/, as one streaming program.
+
+Ray Data's row checkpoint records the `row_id` of every conversation whose block was written, so that the same command
+after a kill -9 asks the judge only for the rest. Blocks are small, because only written blocks are recorded.
+"""
+
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, ClassVar
+
+import ray
+from ray.data import ActorPoolStrategy, DataContext
+from ray.data._internal.execution.execution_callback import ExecutionCallback  # its public home does not export it yet
+from ray.data.checkpoint import CheckpointConfig
+from ray.exceptions import RayTaskError
+
+from pipelines.conversation_files import plan
+from pipelines.conversation_source import ConversationDatasource
+from pipelines.judging import JudgeTurns
+from pipelines.topics import MeasureTopics
+from wildreward import storage
+from wildreward.errors import JudgeError, WildrewardError
+from wildreward.progress import Progress
+from wildreward.schema import FEEDBACK
+from wildreward.settings.label import LabelSettings
+
+BLOCK_BYTES = 2**20
+"""Size of a block, about 100 conversations. With Ray's 128 MiB nothing was recorded yet when a driver was killed."""
+
+MIN_CPUS_FOR_RESERVED_ACTORS = 4
+"""On fewer slots the actors reserve none: checkpoint filter, judge and topics would leave none to read and write."""
+
+
+def write_feedback(settings: LabelSettings, files: Sequence[str], checkpoint: str) -> None:
+    """Judge every conversation of `files` that `checkpoint` does not list, and add it to feedback/.
+
+    Raises JudgeError when the judge cannot be used, WildrewardError for any failure of ours in a worker.
+    """
+    parts = plan(files)
+    source = ConversationDatasource(parts, settings.label_batch_rows, settings.limit)
+    with DataContext.current(_context(absolute(checkpoint))), Progress("label: conversations judged") as progress:
+        dataset = ray.data.read_datasource(source, override_num_blocks=len(parts))
+        dataset = _judged(dataset, settings)
+        with _showing(progress), _plain_errors():
+            dataset.write_parquet(
+                absolute(storage.join(settings.output, "feedback")),
+                arrow_parquet_args_fn=lambda: {"schema": FEEDBACK, "compression": "zstd"},
+            )
+
+
+def _judged(dataset: ray.data.Dataset, settings: LabelSettings) -> ray.data.Dataset:
+    reserved = 1 if ray.cluster_resources().get("CPU", 0) >= MIN_CPUS_FOR_RESERVED_ACTORS else 0
+    open_blocks = max(2, -(-4 * settings.judge_concurrency // settings.label_batch_rows))
+    judges = ActorPoolStrategy(
+        size=settings.judge_actors,
+        max_concurrent_calls_per_actor=open_blocks if settings.judge != "lexicon" else 1,
+        max_tasks_in_flight_per_actor=2 * open_blocks,
+    )
+    dataset = dataset.map_batches(
+        JudgeTurns,
+        fn_constructor_args=(settings,),
+        batch_size=settings.label_batch_rows,
+        batch_format="pyarrow",
+        compute=judges,
+        num_cpus=reserved if settings.judge == "lexicon" else 0,  # the others wait, for a network or for a GPU
+        num_gpus=settings.judge_gpus_per_actor,
+        udf_modifying_row_count=False,
+    )
+    if settings.hindsight_window_turns == 0:
+        return dataset
+    return dataset.map_batches(
+        MeasureTopics,
+        fn_constructor_args=(settings,),
+        batch_size=None,
+        batch_format="pyarrow",
+        compute=ActorPoolStrategy(size=1),
+        num_cpus=reserved,
+        udf_modifying_row_count=False,
+    )
+
+
+def absolute(path: str) -> str:
+    """Ray's workers have other working directories than the driver."""
+    return os.path.abspath(path) if storage.is_local(path) else path
+
+
+def _context(checkpoint: str) -> DataContext:
+    context = DataContext.get_current().copy()
+    context.checkpoint_config = CheckpointConfig("row_id", checkpoint, delete_checkpoint_on_success=False)
+    context.target_max_block_size = BLOCK_BYTES
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    context.raise_original_map_exception = True  # else a JudgeError arrives as text inside another exception
+    context.custom_execution_callback_classes = [_CountRows]
+    return context
+
+
+class _CountRows(ExecutionCallback):
+    """Moves the progress on by what the judge stage has put out. Ray makes the instance: hence the class attribute."""
+
+    progress: ClassVar[Progress | None] = None
+
+    def on_execution_step(self, executor: Any) -> None:
+        if self.progress is None:
+            return
+        judged = [op for op in executor._topology if JudgeTurns.__name__ in op.name]
+        done = sum(op.metrics.row_outputs_taken for op in judged)
+        if done > self.progress.done:
+            self.progress.advance(done - self.progress.done)
+
+
+@contextmanager
+def _showing(progress: Progress) -> Iterator[None]:
+    _CountRows.progress = progress
+    try:
+        yield
+    finally:
+        _CountRows.progress = None
+
+
+@contextmanager
+def _plain_errors() -> Iterator[None]:
+    """Our own exceptions come out of a worker as themselves, and Ray Data does not print its frames before."""
+    logger = logging.getLogger("ray.data")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    except RayTaskError as error:
+        cause = error.cause
+        if isinstance(cause, JudgeError):
+            raise JudgeError(f"{cause}\nWhat was judged is kept: run the same command again to continue.") from None
+        if isinstance(cause, WildrewardError):
+            raise type(cause)(str(cause)) from None
+        raise
+    finally:
+        logger.setLevel(level)

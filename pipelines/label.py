@@ -1,0 +1,103 @@
+"""`wildreward label`: conversations -> judged feedback -> WildFB rows with a train and a test side.
+
+    python -m pipelines.label --input chats/ --output runs/label          # judged by the built-in lexicon
+    python -m pipelines.label --input chats/ --output runs/label --judge openai --judge-url URL --judge-model NAME
+
+The same command again continues what was interrupted, makes only the rows again when only cheap settings changed, and
+does nothing when all is done.
+"""
+
+import json
+import sys
+import time
+from typing import Any
+
+from pipelines.conversation_files import SUFFIXES
+from pipelines.label_state import LabelState
+from wildreward import storage
+from wildreward.cluster import cluster
+from wildreward.errors import UsageError
+from wildreward.funnel import Funnel, funnel_lines
+from wildreward.label_report import label_report
+from wildreward.scale import LEVEL_NAMES
+from wildreward.settings.label import LabelSettings
+
+
+def run(settings: LabelSettings) -> None:
+    """Run or continue. Raises UsageError before anything starts, JudgeError when the judge cannot be used."""
+    if not settings.input:
+        raise UsageError("label: input is required (--input)")
+    if not settings.output:
+        raise UsageError("label: output is required (--output)")
+    files = storage.expand(settings.input, SUFFIXES)
+    state = LabelState.open(settings, files)
+    if state.rows_done:
+        print(f"label: {settings.output} is complete; nothing to do")
+    else:
+        storage.write_text(storage.join(settings.output, "settings.yaml"), settings.to_yaml())
+        with cluster(settings.address):
+            _label(settings, state, files)
+    print(_closing(settings.output, json.loads(storage.read_text(storage.join(settings.output, "summary.json")))))
+
+
+def _label(settings: LabelSettings, state: LabelState, files: list[str]) -> None:
+    from pipelines.feedback import write_feedback
+    from pipelines.wildfb import write_rows
+
+    started = time.monotonic()
+    if not state.feedback_done:
+        write_feedback(settings, files, state.checkpoint)
+        state.feedback_finished(time.monotonic() - started)
+    started = time.monotonic()
+    storage.remove(state.staging)
+    funnel = write_rows(settings, state.staging)
+    publish(state, funnel, {"feedback": state.feedback_seconds, "rows": time.monotonic() - started})
+
+
+def publish(state: LabelState, funnel: Funnel, seconds: dict[str, float]) -> None:
+    """Put the rows in their places, summary and report beside them, and mark the run done.
+
+    On a local disk each folder changes by one rename; on an object store its objects are copied, and rows without the
+    marker are not to be trusted.
+    """
+    summary: dict[str, Any] = funnel.summary() | {"seconds": {name: round(s, 2) for name, s in seconds.items()}}
+    state.rows_started()
+    for folder in ("wildfb", "quarantine"):
+        final = storage.join(state.output, folder)
+        storage.remove(final)
+        _move(storage.join(state.staging, folder), final)
+    storage.write_text(storage.join(state.output, "report.html"), label_report(summary).html())
+    storage.write_text(
+        storage.join(state.output, "summary.json"), json.dumps(summary, indent=2, ensure_ascii=False) + "\n"
+    )
+    storage.remove(state.staging)
+    state.rows_finished()
+
+
+def _move(source: str, target: str) -> None:
+    fs, inner = storage.filesystem(source)
+    fs.mv(inner, storage.filesystem(target)[1], recursive=True)
+
+
+def _closing(output: str, summary: dict[str, Any]) -> str:
+    """What happened, and where the files are."""
+    levels = summary["levels"]
+    shares = [
+        f"  {level} {name:<22}{levels['judged'][str(level)]:>9,}{levels['refined'][str(level)]:>9,}"
+        for level, name in LEVEL_NAMES.items()
+    ]
+    times = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in summary["seconds"].items())
+    lines = [
+        *funnel_lines(summary),
+        f"{'levels':<24}   judged  refined",
+        *shares,
+        f"time: {times}",
+        f"rows: {storage.join(output, 'wildfb')}/train, /test   report: {storage.join(output, 'report.html')}",
+    ]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    from wildreward.cli import main
+
+    raise SystemExit(main(["label", *sys.argv[1:]]))
