@@ -4,56 +4,54 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 
-_THINKING = re.compile(r"<think>.*?</think>", re.DOTALL | re.IGNORECASE)
-_BRACKETS = re.compile(r"\[\[\s*(\d+)\s*\]\]")
+_THINKING = re.compile(r"^.*</think>|<think>.*$", re.DOTALL | re.IGNORECASE)
+_VALUE = re.compile(r"\[\[\s*(\d+)\s*\]\]")
+_OPENING = re.compile(r"\[\[?\s*$")
 
 
 def parse(answer: str | None, alphabet: Sequence[int]) -> int | None:
-    """The value in double brackets, or None: no brackets, a value outside `alphabet`, or two values that contradict.
+    """The value in double brackets, or None: no brackets, a value outside `alphabet`, or several that contradict.
 
-    Thinking in <think> tags is not the answer. One value given several times is one value.
+    A value at the very start is the answer whatever the reason after it quotes. Thinking in <think> tags is no answer,
+    and thinking that was cut off holds none.
 
     >>> parse("[[2]] points out a wrong date", (1, 2, 3, 4, 5)), parse("[[7]]", (1, 2, 3, 4, 5)), parse("2", (1, 2))
     (2, None, None)
-    >>> parse("[[1]] or [[2]]", (1, 2, 3, 4, 5)), parse("<think>[[1]]? no</think> [[3]]", (1, 2, 3, 4, 5))
-    (None, 3)
+    >>> parse("It is [[1]] or [[2]]", (1, 2)), parse("<think>[[1]]?</think> [[2]]", (1, 2)), parse("<think>[[1]]", (1,))
+    (None, 2, None)
     """
-    if not answer:
-        return None
-    values = {int(digits) for digits in _BRACKETS.findall(_THINKING.sub("", answer))}
+    said = _THINKING.sub("", answer or "").strip(" \n*")
+    first = _VALUE.match(said)
+    values = {int(first[1])} if first else {int(digits) for digits in _VALUE.findall(said)}
     return values.pop() if len(values) == 1 and values <= set(alphabet) else None
 
 
-def level_distribution(
-    tokens: Sequence[tuple[str, Mapping[str, float]]], alphabet: Sequence[int]
-) -> tuple[float, ...] | None:
-    """Probabilities over the alphabet, from the log-probabilities of the token that carries the value; None without it.
+Token = tuple[str, Mapping[str, float]]
+"""A generated token and its alternatives (text -> log-probability), itself among them."""
 
-    `tokens`: generated tokens in order, each with its alternatives (text -> log-probability, itself included). The
-    token is the first after the opening brackets that reads as a value of the alphabet, alone or with brackets around
-    it. Sums to 1 over the alphabet; a value not among the alternatives gets 0.
 
-    >>> level_distribution([("[[", {}), ("2", {"2": -0.105, "1": -2.303}), ("]]", {})], (1, 2))
-    (0.1000..., 0.8999...)
+def distribution(tokens: Sequence[Token], value: int, alphabet: Sequence[int]) -> tuple[float, ...] | None:
+    """Probabilities over the alphabet at the token that carries the parsed `value`; None when no token does.
+
+    Sums to 1 over the alphabet; a value that is not among the alternatives gets 0.
+
+    >>> [round(p, 2) for p in distribution([("[[", {}), ("2", {"2": -0.105, "1": -2.303}), ("]]", {})], 2, (1, 2))]
+    [0.1, 0.9]
     """
     before = ""
     for token, alternatives in tokens:
-        if "[" in before + token and _value(token, alphabet) is not None:
+        digits = token.strip(" \n[]")
+        if digits == str(value) and (_OPENING.search(before) or token.lstrip().startswith("[[")):
             return _normalised(alternatives, alphabet)
         before += token
     return None
 
 
-def _value(token: str, alphabet: Sequence[int]) -> int | None:
-    bare = token.strip(" \n[]")
-    return int(bare) if bare.isdecimal() and int(bare) in alphabet else None
-
-
 def _normalised(alternatives: Mapping[str, float], alphabet: Sequence[int]) -> tuple[float, ...] | None:
-    mass = dict.fromkeys(alphabet, 0.0)
+    mass = dict.fromkeys(map(str, alphabet), 0.0)
     for token, logprob in alternatives.items():
-        value = _value(token, alphabet)
-        if value is not None:
-            mass[value] += math.exp(logprob)
+        digits = token.strip(" \n[]")
+        if digits in mass:
+            mass[digits] += math.exp(logprob)
     total = sum(mass.values())
-    return tuple(mass[value] / total for value in alphabet) if total > 0 else None
+    return tuple(share / total for share in mass.values()) if total > 0 else None
