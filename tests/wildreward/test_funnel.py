@@ -1,0 +1,80 @@
+"""The funnel adds up, or says where it does not."""
+
+from typing import Any
+
+import pytest
+
+from wildreward.errors import WildrewardError
+from wildreward.funnel import Funnel, funnel_lines
+
+
+def turn(level: int | None = 3, error: str | None = None, refusal: int | None = None) -> dict[str, Any]:
+    empty = {"attempts": 1, "prompt_tokens": 10, "completion_tokens": 2, "refusal_error": None}
+    return {"level": level, "error": error, "refusal_verdict": refusal, **empty}
+
+
+def conversation(
+    status: str = "kept", turns: tuple[dict[str, Any], ...] = (), reason: str | None = None
+) -> dict[str, Any]:
+    skipped = [{"index": 1, "reason": "null_content"}] if status == "kept" else None
+    return {"status": status, "reason": reason, "language": "English", "skipped_messages": skipped, "turns": turns}
+
+
+def row(label: int = 1, source: str = "explicit") -> dict[str, Any]:
+    messages = [{"role": "user", "content": "a" * 9}, {"role": "assistant", "content": "b" * 2000}]
+    return {"label": label, "source": source, "language": None, "messages": messages}
+
+
+def small_funnel() -> Funnel:
+    funnel = Funnel()
+    funnel.add_conversation(conversation(turns=(turn(1, refusal=1), turn(3), turn(None, "timeout"))))
+    funnel.add_conversation(conversation("no_follow_up"))
+    funnel.add_conversation(conversation("quarantined", reason="bad_json"))
+    funnel.rows_in += 2
+    funnel.drop("neutral")
+    funnel.keep(row())
+    funnel.train += 1
+    return funnel
+
+
+def test_every_conversation_turn_and_row_is_accounted_for() -> None:
+    summary = small_funnel().check().summary()
+    assert summary["conversations"] == {"in": 3, "kept": 1, "no_follow_up": 1, "quarantined": {"bad_json": 1}}
+    assert summary["turns"] == {"in": 3, "labelled": 2, "errors": {"timeout": 1}}
+    assert summary["rows"] == {"in": 2, "dropped": {"neutral": 1}, "train": 1, "test": 0}
+    assert summary["skipped_messages"] == {"null_content": 1}
+    assert summary["judge"] == {"prompt_tokens": 30, "completion_tokens": 6, "attempts": 3, "refusal_verdict_1": 1}
+    assert summary["levels"]["judged"] == {"1": 1, "2": 0, "3": 1, "4": 0, "5": 0}
+    assert summary["lengths_chars"]["prompt"]["16"] == summary["lengths_chars"]["response"]["2048"] == 1
+
+
+@pytest.mark.parametrize(
+    ("field", "level"),
+    [("kept", "conversations"), ("labelled", "turns"), ("train", "rows"), ("rows_in", "labelled turns as rows")],
+)
+def test_a_level_that_does_not_add_up_is_named(field: str, level: str) -> None:
+    funnel = small_funnel()
+    setattr(funnel, field, getattr(funnel, field) + 1)
+    with pytest.raises(WildrewardError, match=level):
+        funnel.check()
+
+
+def test_a_row_without_a_class_count_is_noticed() -> None:
+    funnel = small_funnel()
+    funnel.classes.clear()
+    with pytest.raises(WildrewardError, match="rows by class: in 1, accounted for 0"):
+        funnel.check()
+
+
+def test_parts_counted_apart_and_merged_give_the_whole() -> None:
+    whole = small_funnel()
+    whole.add_conversation(conversation("no_follow_up"))
+    other = Funnel()
+    other.add_conversation(conversation("no_follow_up"))
+    assert small_funnel().merge(other) == whole
+
+
+def test_the_printed_table_has_a_line_for_each_reason() -> None:
+    lines = funnel_lines(small_funnel().summary())
+    assert any("quarantined: bad_json" in line for line in lines)
+    assert sum(line.startswith(("conversations", "turns", "rows")) for line in lines) == 3
