@@ -93,7 +93,7 @@ def read_part(
     read = _parquet_records(part, columns, batch_rows) if part.path.endswith(".parquet") else _jsonl_records(part.path)
     try:
         yield from read
-    except (OSError, EOFError, pa.ArrowException) as error:
+    except (OSError, EOFError, UnicodeDecodeError, pa.ArrowException) as error:
         yield BadRecord(None, "unreadable_file", _about(part.path, error))
     except DataError as error:
         if not storage.is_local(part.path):
@@ -184,7 +184,7 @@ def _row_groups(path: str) -> int:
     try:
         with storage.open_file(path) as handle, pq.ParquetFile(handle) as file:
             return int(file.num_row_groups)
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, UnicodeDecodeError, pa.ArrowException) as error:
         _about(path, error)
         return 0
 
