@@ -71,8 +71,10 @@ def write(output: str, evaluation: Evaluation, description: dict[str, Any], opti
 def items_parquet(found: EvaluationSet) -> bytes:
     """All rows of a set, skipped ones included, under the union of their columns."""
     names = list(dict.fromkeys(name for item in found.items for name in item))
+    columns = {name: pa.array([item.get(name) for item in found.items]) for name in names}
+    texts = {name: column.cast(pa.string()) for name, column in columns.items() if pa.types.is_null(column.type)}
     sink = pa.BufferOutputStream()
-    pq.write_table(pa.table({name: pa.array([item.get(name) for item in found.items]) for name in names}), sink)
+    pq.write_table(pa.table(columns | texts), sink)
     return bytes(sink.getvalue())
 
 

@@ -17,6 +17,7 @@ from wildreward.progress import Progress
 from wildreward.schema import MESSAGES
 from wildreward.scorer import CheckpointScorer, Conversation, Scorer, ScorerSource, Unscored, score_each
 from wildreward.settings.scoring import ScoringSettings
+from wildreward.template import FILE_NAME
 
 if TYPE_CHECKING:
     import ray.data
@@ -75,6 +76,8 @@ def check_checkpoint(settings: ScoringSettings) -> None:
         raise UsageError(f"--checkpoint {settings.checkpoint}: no such directory")
     if path.is_dir() and not (path / "config.json").is_file():
         raise UsageError(f"--checkpoint {settings.checkpoint}: no config.json in it; not a reward model")
+    if path.is_dir() and not settings.template and not (path / FILE_NAME).is_file():
+        raise UsageError(f"--checkpoint {settings.checkpoint}: no {FILE_NAME} in it; give --template FILE")
     if settings.template and not storage.exists(settings.template):
         raise UsageError(f"--template {settings.template}: no such file")
 

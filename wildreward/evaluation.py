@@ -6,8 +6,6 @@
 `results_json` is the content of results.json; its keys are stable and described there.
 """
 
-import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from wildreward.benchmarks.evaluation_set import EvaluationSet, SetResult
 from wildreward.benchmarks.measure import MeasureOptions, Metric, Metrics
 from wildreward.bootstrap import Estimate
-from wildreward.scorer import Conversation, Unscored
+from wildreward.scorer import Conversation, Unscored, content_key
 
 if TYPE_CHECKING:
     from wildreward.reward_model import Score
@@ -45,12 +43,6 @@ def evaluate(sets: Sequence[EvaluationSet], score_all: ScoreAll, options: Measur
         found.take_scores([scores[key] for key in found_keys])
         results[found.name] = (found, found.measure(options))
     return Evaluation(results, _texts(list(scores.values()), sum(map(len, keys))))
-
-
-def content_key(messages: Conversation) -> str:
-    """Content hash of a conversation: equal roles and texts, equal key."""
-    text = json.dumps([(message["role"], message["content"]) for message in messages])
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def _texts(scores: Sequence["Score | Unscored"], asked: int) -> dict[str, int]:

@@ -5,6 +5,8 @@ class Shortest:
         return [Score(...) for messages in conversations]
 """
 
+import hashlib
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -72,12 +74,23 @@ class Unscored:
 
 
 def score_each(scorer: Scorer, conversations: Sequence[Conversation]) -> list["Score | Unscored"]:
-    """A Score, or the reason why there is none, for each conversation, in order."""
-    results: list[Score | Unscored | None] = [problem_of(messages) for messages in conversations]
-    sound = [index for index, result in enumerate(results) if result is None]
-    for index, score in zip(sound, scorer.score([conversations[i] for i in sound]) if sound else [], strict=True):
-        results[index] = score if math.isfinite(score.score) else Unscored("nan_score", f"score is {score.score}")
-    return [result for result in results if result is not None]
+    """A Score, or the reason why there is none, for each conversation, in order. Equal ones are scored once."""
+    problems = [problem_of(messages) for messages in conversations]
+    keys = [content_key(c) if problem is None else "" for c, problem in zip(conversations, problems, strict=True)]
+    unique = {key: messages for key, messages in zip(keys, conversations, strict=True) if key}
+    made = scorer.score(list(unique.values())) if unique else []
+    scores = {key: _checked(score) for key, score in zip(unique, made, strict=True)}
+    return [problem or scores[key] for key, problem in zip(keys, problems, strict=True)]
+
+
+def _checked(score: "Score") -> "Score | Unscored":
+    return score if math.isfinite(score.score) else Unscored("nan_score", f"score is {score.score}")
+
+
+def content_key(messages: Conversation) -> str:
+    """Content hash of a conversation: equal roles and texts, equal key."""
+    text = json.dumps([(message["role"], message["content"]) for message in messages])
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def problem_of(messages: Any) -> Unscored | None:

@@ -1,5 +1,6 @@
 """What all kinds of evaluation sets have in common: rows, replies to be scored, and what was left out and why."""
 
+import math
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -160,3 +161,19 @@ def reply_to(prompt: list[dict[str, str]], response: Any) -> Conversation | None
     if not isinstance(response, str) or not response.strip():
         return None
     return [*prompt, {"role": "assistant", "content": response}]
+
+
+def as_text(value: Any) -> str | None:
+    """An id of whatever type as text."""
+    return None if value is None else str(value)
+
+
+def as_number(value: Any) -> float | None:
+    """A finite number, or None.
+
+    >>> as_number(4), as_number("4"), as_number(True), as_number(float("nan"))
+    (4.0, None, None, None)
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return float(value)

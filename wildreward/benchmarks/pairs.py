@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from scipy.special import expit
 
-from wildreward.benchmarks.evaluation_set import EvaluationSet, Item, SetResult, as_prompt, reply_to
+from wildreward.benchmarks.evaluation_set import EvaluationSet, Item, SetResult, as_prompt, as_text, reply_to
 from wildreward.benchmarks.measure import Measure, MeasureOptions, Metrics, measure_all
 from wildreward.metrics import Array, expected_calibration_error, mean, mean_of_rates, rate_within
 from wildreward.scorer import Conversation
@@ -26,13 +26,12 @@ class Pairs(EvaluationSet):
     needs = ("prompt", "chosen", "rejected")
 
     def describe(self, values: Mapping[str, Any], row: int) -> Item:
-        name = str(row if values.get("id") is None else values["id"])
-        group = values.get("group")
+        name = as_text(values.get("id")) or str(row)
         return {
             "id": name,
-            "subset": str(values.get("subset") or "all"),
-            "group": name if group is None else str(group),
-            "user": values.get("user"),
+            "subset": as_text(values.get("subset")) or "all",
+            "group": as_text(values.get("group")) or name,
+            "user": as_text(values.get("user")),
         }
 
     def replies(self, values: Mapping[str, Any]) -> tuple[dict[str, Conversation], str | None]:

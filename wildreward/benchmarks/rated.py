@@ -7,14 +7,22 @@ Rows where `preferred` is null belong to no pair; a choice without its counterpa
 Baselines: length in characters (longer is better), and random scores. The bootstrap draws conversations.
 """
 
-import math
+import hashlib
 from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from wildreward.benchmarks.evaluation_set import EvaluationSet, Item, SetResult, as_prompt, reply_to
+from wildreward.benchmarks.evaluation_set import (
+    EvaluationSet,
+    Item,
+    SetResult,
+    as_number,
+    as_prompt,
+    as_text,
+    reply_to,
+)
 from wildreward.benchmarks.measure import Measure, MeasureOptions, measure_all
 from wildreward.metrics import Array, kendall, mean, rate_within, spearman
 from wildreward.scorer import Conversation
@@ -27,26 +35,25 @@ class Rated(EvaluationSet):
     needs = ("prompt", "response", "rating")
 
     def describe(self, values: Mapping[str, Any], row: int) -> Item:
-        conversation = values.get("conversation_hash")
-        turn = repr((values.get("history"), values.get("prompt"))) if conversation is None else values.get("turn")
-        key = repr((conversation, turn))
+        conversation, preferred = as_text(values.get("conversation_hash")), values.get("preferred")
+        turn = values.get("turn") if conversation else (values.get("history"), values.get("prompt"))
         return {
-            "id": str(row if values.get("id") is None else values["id"]),
+            "id": as_text(values.get("id")) or str(row),
             "conversation_hash": conversation,
-            "turn": values.get("turn"),
-            "turn_key": hash_of(key),
-            "group": str(row) if conversation is None else str(conversation),
-            "user": values.get("user"),
-            "model": values.get("model"),
-            "rating": values.get("rating"),
-            "preferred": values.get("preferred"),
+            "turn": as_text(values.get("turn")),
+            "turn_key": hash_of(repr((conversation, turn))),
+            "group": conversation or str(row),
+            "user": as_text(values.get("user")),
+            "model": as_text(values.get("model")),
+            "rating": as_number(values.get("rating")),
+            "preferred": preferred if isinstance(preferred, bool) else None,
         }
 
     def replies(self, values: Mapping[str, Any]) -> tuple[dict[str, Conversation], str | None]:
-        if isinstance(values["rating"], bool) or not isinstance(values["rating"], int | float):
+        if as_number(values["rating"]) is None:
             return {}, "rating_not_a_number"
-        if not math.isfinite(values["rating"]):
-            return {}, "rating_not_a_number"
+        if not isinstance(values.get("preferred"), bool | None):
+            return {}, "preferred_not_true_or_false"
         prompt = as_prompt(values["prompt"])
         history = as_prompt(values["history"]) if values.get("history") else []
         if prompt is None or history is None:
@@ -102,6 +109,4 @@ def _preferences(pairs: Array, columns: Mapping[str, Array]) -> dict[str, Measur
 
 def hash_of(text: str) -> str:
     """Short content hash: nothing of the text itself goes into the items."""
-    import hashlib
-
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()

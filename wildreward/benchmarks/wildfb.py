@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from wildreward.benchmarks.evaluation_set import EvaluationSet, Item, SetResult
+from wildreward.benchmarks.evaluation_set import EvaluationSet, Item, SetResult, as_number, as_text
 from wildreward.benchmarks.measure import Measure, MeasureOptions, measure_all
 from wildreward.metrics import (
     Array,
@@ -34,21 +34,18 @@ class WildFB(EvaluationSet):
     needs = ("messages", "label")
 
     def describe(self, values: Mapping[str, Any], row: int) -> Item:
-        conversation = values.get("conversation_hash")
+        conversation = as_text(values.get("conversation_hash"))
+        named = {name: as_text(values.get(name)) for name in ("turn", "user", "language", "source", "judge")}
         return {
-            "id": str(row if values.get("id") is None else values["id"]),
+            "id": as_text(values.get("id")) or str(row),
             "conversation_hash": conversation,
-            "turn": values.get("turn"),
-            "group": str(row) if conversation is None else str(conversation),
-            "user": values.get("user"),
-            "language": values.get("language"),
-            "source": values.get("source"),
-            "label": values.get("label"),
+            "group": conversation or str(row),
+            **named,
+            "label": _class_of(values.get("label")),
         }
 
     def replies(self, values: Mapping[str, Any]) -> tuple[dict[str, Conversation], str | None]:
-        label = values["label"]
-        if isinstance(label, bool) or not isinstance(label, int) or label < 1:
+        if _class_of(values["label"]) is None:
             return {}, "label_out_of_range"
         problem = problem_of(values["messages"])
         return ({"reply": values["messages"]}, None) if problem is None else ({}, problem.reason)
@@ -119,6 +116,11 @@ class WildFB(EvaluationSet):
             measures[name] = Measure(made.pop("model"), made, chance)
         measures["score_length_spearman"] = Measure(spearman(columns["model"], columns["length"]))
         return measures
+
+
+def _class_of(label: Any) -> int | None:
+    number = as_number(label)
+    return int(number) if number is not None and number >= 1 and number == int(number) else None
 
 
 def _above(probs_NC: Array) -> Array:
