@@ -77,7 +77,7 @@ def unavailable(error: Exception) -> RequestError:
 
 @contextmanager
 def handle_errors() -> Iterator[None]:
-    """What a handle raises, as the HTTP clients would have it: the replica's refusal, or 503 where it is gone or full."""
+    """What a handle raises, as the HTTP clients have it: the replica's refusal, or 503 where it is gone or full."""
     from ray.exceptions import RayActorError, RayTaskError
     from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, ReplicaUnavailableError
 

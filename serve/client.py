@@ -2,7 +2,7 @@
 
     with HttpClient("http://127.0.0.1:8000", token=None) as scorer:
         scorer.score([[{"role": "user", "content": "2+2?"}, {"role": "assistant", "content": "4"}]])[0].score
-        scorer.scorereplies_of("2+2?", ["4", "5"])
+        scorer.score_replies("2+2?", ["4", "5"])
         scorer.compare([("2+2?", "4", "5")])[0].a_better
         scorer.rewards(["a finished text"])
 
@@ -59,7 +59,7 @@ class SyncClient(Payloads):
         """One result a conversation, in order; each ends with the reply to score."""
         return replies_of([self._patient("score", payload) for payload in self._score_payloads(conversations)])
 
-    def scorereplies_of(self, prompt: Prompt, replies: Sequence[str]) -> list[ScoredReply]:
+    def score_replies(self, prompt: Prompt, replies: Sequence[str]) -> list[ScoredReply]:
         """One result a reply to the same prompt."""
         return replies_of([self._patient("score", payload) for payload in self._reply_payloads(prompt, replies)])
 
@@ -106,7 +106,7 @@ class AsyncClient(Payloads):
     async def score(self, conversations: Sequence[Sequence[Message]]) -> list[ScoredReply]:
         return replies_of(await self._all("score", self._score_payloads(conversations)))
 
-    async def scorereplies_of(self, prompt: Prompt, replies: Sequence[str]) -> list[ScoredReply]:
+    async def score_replies(self, prompt: Prompt, replies: Sequence[str]) -> list[ScoredReply]:
         return replies_of(await self._all("score", self._reply_payloads(prompt, replies)))
 
     async def compare(self, pairs: Sequence[tuple[Prompt, str, str]]) -> list[ComparedPair]:

@@ -35,7 +35,9 @@ STATUSES = {
     503: "overloaded: Retry-After says when to come back",
     504: "deadline passed",
 }
-PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'"
+PAGE_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; img-src data:"
+)
 
 
 def http_app(scoring: Scoring, settings: ServeSettings, digests: Sequence[str], admission: Admission) -> FastAPI:

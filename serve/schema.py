@@ -7,7 +7,7 @@ request (`items[2].messages[0].role`) or is null.
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from wildreward.errors import WildrewardError
 
@@ -21,9 +21,21 @@ class Wire(BaseModel):
 AnyWire = TypeVar("AnyWire", bound=Wire)
 
 
+def _unicode(text: str) -> str:
+    """JSON can write half of a surrogate pair, which is no character and cannot be tokenised."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"character {error.start} is half of a surrogate pair") from None
+    return text
+
+
+Text = Annotated[str, AfterValidator(_unicode)]
+
+
 class ChatMessage(Wire):
     role: Literal["system", "user", "assistant"]
-    content: str
+    content: Text
 
 
 class RewardRequest(Wire):
@@ -34,7 +46,7 @@ class RewardRequest(Wire):
     so that the reply at its end stays. Prefer `/v1/score`, which applies the checkpoint's template to conversations.
     """
 
-    query: Annotated[list[str], Field(min_length=1)]
+    query: Annotated[list[Text], Field(min_length=1)]
     prompts: list[Any] | None = None
     """OpenRLHF sends it along; not used, the query holds the prompt."""
     labels: list[Any] | None = None
@@ -45,8 +57,8 @@ class ScoreItem(Wire):
     """One conversation that ends with the reply to score, or one prompt with several replies."""
 
     messages: list[ChatMessage] | None = None
-    prompt: str | list[ChatMessage] | None = None
-    responses: Annotated[list[str], Field(min_length=1)] | None = None
+    prompt: Text | list[ChatMessage] | None = None
+    responses: Annotated[list[Text], Field(min_length=1)] | None = None
 
     @model_validator(mode="after")
     def _one_form(self) -> Self:
@@ -70,9 +82,9 @@ class ScoreRequest(Wire):
 class Pair(Wire):
     """Two replies to one prompt."""
 
-    prompt: str | list[ChatMessage]
-    a: str
-    b: str
+    prompt: Text | list[ChatMessage]
+    a: Text
+    b: Text
 
 
 class CompareRequest(Wire):
@@ -181,7 +193,6 @@ def with_reply(prompt: str | Sequence[ChatMessage] | None, reply: str) -> list[d
 
 
 CODES = {"extra_forbidden": "unknown_field", "missing": "missing_field", "too_short": "empty_list"}
-_UNION_TAGS = frozenset({"str", "list[ChatMessage]", "body"})
 
 
 def refusal_of(errors: Sequence[Any]) -> RequestError:
@@ -189,7 +200,8 @@ def refusal_of(errors: Sequence[Any]) -> RequestError:
     first = errors[0]
     if first["type"] == "json_invalid":
         return RequestError(400, "malformed_json", "the body is not valid JSON")
-    return RequestError(422, CODES.get(first["type"], "invalid_field"), first["msg"], field_path(first["loc"]))
+    message = first["msg"].removeprefix("Value error, ")
+    return RequestError(422, CODES.get(first["type"], "invalid_field"), message, field_path(first["loc"]))
 
 
 def field_path(loc: Sequence[int | str]) -> str | None:
@@ -198,7 +210,9 @@ def field_path(loc: Sequence[int | str]) -> str | None:
     >>> field_path(("body", "items", 2, "messages", 0, "role"))
     'items[2].messages[0].role'
     """
-    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc if part not in _UNION_TAGS)
+    # "body" is FastAPI's; the branches of a union are named like types: "list[ChatMessage]", "function-after[...]"
+    parts = [part for part in loc if isinstance(part, int) or not (part == "body" or "[" in part)]
+    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts)
     return path.lstrip(".") or None
 
 
