@@ -1,4 +1,7 @@
-"""`python -m train --config NAME ...`: the `train` command as a module, for `ray job submit --working-dir . -- python -m train ...`."""
+"""`python -m train --config NAME ...`: the `train` command as a module.
+
+For clusters: `ray job submit --working-dir . -- python -m train ...`.
+"""
 
 import sys
 

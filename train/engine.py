@@ -1,4 +1,4 @@
-"""DeepSpeed around an ordinal model: configuration, parameter groups, export of the full weights from any ZeRO stage."""
+"""DeepSpeed around an ordinal model: configuration, parameter groups, full weights from any ZeRO stage."""
 
 from collections.abc import Iterator
 from typing import Any

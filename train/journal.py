@@ -12,6 +12,7 @@ from wildreward import storage
 from wildreward.progress import Progress
 
 POLL_S = 0.5
+SHOWN = ("loss", "lr", "tokens_per_s", "padding_frac")
 
 
 class Journal:
@@ -77,12 +78,12 @@ class Scribe:
             storage.write_text(self._path, "".join(json.dumps(line) + "\n" for line in self._lines))
 
     def _take(self, record: dict[str, Any]) -> None:
-        shown = {
-            key: record[key] for key in ("loss", "lr", "tokens_per_s", "padding_frac") if record["kind"] == "train"
-        }
-        self._progress.advance(record["step"] - self._progress.done, **shown)
+        shown = SHOWN if record["kind"] == "train" else ()
+        self._progress.advance(record["step"] - self._progress.done, **{name: record[name] for name in shown})
         if record["kind"] == "start":
             self._lines = []
+            if record["step"]:
+                print(f"training: continues after step {record['step']} of {record['total_steps']}", flush=True)
             for line in record["history"]:
                 self._write(line)
         elif record["kind"] != "tick":

@@ -131,9 +131,7 @@ def _same_source(directory: str, plan: Sequence[tokens.Shard]) -> None:
     path = storage.join(directory, "source.json")
     described = json.dumps([[shard.name, shard.rows, shard.pieces] for shard in plan])
     if storage.exists(path) and storage.read_text(path) != described:
-        raise DataError(
-            f"{directory}: tokenised from other files than --input has now; use --overwrite or another --output"
-        )
+        raise DataError(f"{directory}: --input has changed since the run began; use --overwrite or another --output")
     storage.write_text(path, described)
 
 
@@ -159,7 +157,7 @@ def fit(settings: TrainSettings, data: Data, run_path: str, callbacks: Sequence[
         scaling_config=ray.train.ScalingConfig(
             num_workers=settings.workers, use_gpu=gpu, resources_per_worker=_resources(settings, gpu)
         ),
-        run_config=ray.train.RunConfig(
+        run_config=_run_config(
             name=name,
             storage_path=storage_path if not storage.is_local(storage_path) else os.path.abspath(storage_path),
             failure_config=ray.train.FailureConfig(max_failures=settings.worker_failures),
@@ -174,10 +172,17 @@ def fit(settings: TrainSettings, data: Data, run_path: str, callbacks: Sequence[
             return trainer.fit()
     except ray.train.TrainingFailedError as error:
         raise WildrewardError(
-            f"training failed; the same command continues from the last checkpoint: {error}"
+            f"{error}\ntraining failed; the same command continues from the last checkpoint"
         ) from error
     finally:
         ray.kill(journal)
+
+
+def _run_config(**options: Any) -> Any:
+    """Ray Train V2's RunConfig; `ray.train.RunConfig` is typed as that of V1, which knows fewer options."""
+    import ray.train
+
+    return ray.train.RunConfig(**options)
 
 
 def use_gpu(settings: TrainSettings) -> bool:

@@ -37,7 +37,7 @@ TOKENS = pa.schema(
 
 @dataclass(frozen=True)
 class SourceFile:
-    """One WildFB parquet file: rows per row group and the labels, which are few bytes and checked before anything runs."""
+    """One WildFB parquet file: rows per row group, and the labels, which are checked before anything runs."""
 
     path: str
     group_rows: tuple[int, ...]

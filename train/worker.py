@@ -111,7 +111,12 @@ class Loop:
         rows = batch_of_step(lengths, step, settings.batch_rows, settings.bucket_batches, settings.seed)
         shares = micro_batches(lengths, rows, self.world, settings.micro_batch_tokens)
         rate = learning_rate(
-            step, self.job.total_steps, settings.lr, settings.lr_schedule, settings.warmup_frac, settings.min_lr_frac
+            step,
+            self.job.total_steps,
+            settings.lr,
+            kind=settings.lr_schedule,
+            warmup_frac=settings.warmup_frac,
+            min_frac=settings.min_lr_frac,
         )
         deepspeed_engine.set_learning_rate(self.engine, rate)
         self.engine.train()
@@ -150,11 +155,12 @@ class Loop:
         loss_sum = torch.tensor([self.sums.loss], dtype=torch.float64, device=self.engine.device)
         dist.all_reduce(loss_sum)
         sums, self.sums = self.sums, _Sums()
+        loss = float(loss_sum) / sums.rows
         record = {
             "kind": "train",
             "step": self.state.step,
             "epoch": round(self.state.step * self.settings.batch_rows / len(self.train), 4),
-            "loss": float(loss_sum) / sums.rows,
+            "loss": loss,
             "lr": sums.rate,
             "grad_norm": float(self.engine.get_global_grad_norm() or 0.0),
             "tokens_per_s": round(sums.tokens / max(sums.seconds, 1e-9), 1),
@@ -162,8 +168,8 @@ class Loop:
             "tokens": self.state.tokens_seen,
         }
         self._record(record)
-        if not np.isfinite(record["loss"]):
-            raise FloatingPointError(f"the loss at step {self.state.step} is {record['loss']}; lower lr or use float32")
+        if not np.isfinite(loss):
+            raise FloatingPointError(f"the loss at step {self.state.step} is {loss}; lower lr or use float32")
 
     def _record(self, record: dict[str, Any]) -> None:
         self.state.history.append(record)
@@ -279,5 +285,6 @@ def evaluate(loop: Loop) -> dict[str, float]:
             mine += zip(micro.rows, scores, losses_B.tolist(), strict=True)
     gathered: list[Any] = [None] * loop.world
     dist.all_gather_object(gathered, mine)
-    rows, scores, losses = (np.array(column) for column in zip(*sorted(sum(gathered, [])), strict=True))
-    return validation_metrics(scores, store.labels[rows.astype(int)], losses, loop.settings.num_classes)
+    found_N3 = np.array(sorted(item for part in gathered for item in part))  # row, score, loss
+    labels_N = store.labels[found_N3[:, 0].astype(np.int64)]
+    return validation_metrics(found_N3[:, 1], labels_N, found_N3[:, 2], loop.settings.num_classes)

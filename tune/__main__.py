@@ -1,4 +1,7 @@
-"""`python -m tune --config NAME ...`: the `tune` command as a module, for `ray job submit --working-dir . -- python -m tune ...`."""
+"""`python -m tune --config NAME ...`: the `tune` command as a module.
+
+For clusters: `ray job submit --working-dir . -- python -m tune ...`.
+"""
 
 import sys
 

@@ -16,7 +16,7 @@ Rows = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class MicroBatch:
-    """Row numbers of one forward pass. A filler repeats a row so that all workers take part; its loss counts nothing."""
+    """Row numbers of one forward pass. A filler repeats a row so that all workers take part; it counts nothing."""
 
     rows: tuple[int, ...]
     filler: bool = False

@@ -170,7 +170,12 @@ class Cutpoints(torch.nn.Module):
 
     def forward(self) -> Tensor:
         """(K,) the cutpoints."""
-        return torch.cat([self.first, self.first + functional.softplus(self.gaps).cumsum(0)])
+        return ordered(self.first, self.gaps)
+
+
+def ordered(first: Tensor, gaps: Tensor) -> Tensor:
+    """(K,) rising values from the first (1,) and the free parameters of the K - 1 gaps."""
+    return torch.cat([first, first + functional.softplus(gaps).cumsum(0)])
 
 
 def frequency_cutpoints(labels: Tensor, num_classes: int) -> list[float]:

@@ -15,11 +15,10 @@ from typing import Any, Self, get_args
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from wildreward.errors import CheckpointError
 from wildreward.minilm import model_directory
-from wildreward.ordinal import Cutpoints, HeadKind, decode
+from wildreward.ordinal import Cutpoints, HeadKind, decode, ordered
 from wildreward.scale import FOUR_CLASSES
 from wildreward.template import FILE_NAME, Encoded, InputTemplate, Message
 
@@ -108,7 +107,7 @@ def save_checkpoint(
     state = model.state_dict() if state is None else state
     cutpoints = None
     if model.cutpoints is not None:
-        cutpoints = functional_call(model.cutpoints, _under("cutpoints.", state), ()).float().tolist()
+        cutpoints = ordered(**_under("cutpoints.", state)).float().tolist()
     backbone: Any = model.backbone
     num_classes = backbone.config.num_labels + 1 if cutpoints is None else len(cutpoints) + 1
     described = {"head": model.head, "num_classes": num_classes, "cutpoints": cutpoints, "temperature": 1.0}
@@ -238,7 +237,9 @@ def pad(ids: Sequence[Sequence[int]], pad_token_id: int) -> tuple[Tensor, Tensor
 
 def pad_id(tokenizer: Any) -> int:
     if tokenizer.pad_token_id is None:
-        raise CheckpointError(f"{tokenizer.name_or_path}: the tokenizer has no pad token; name one (train: --pad-token)")
+        raise CheckpointError(
+            f"{tokenizer.name_or_path}: the tokenizer has no pad token; name one (train: --pad-token)"
+        )
     return int(tokenizer.pad_token_id)
 
 

@@ -3,30 +3,32 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from wildreward.metrics import concordance, quadratic_kappa, value
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 
-def validation_metrics(scores: Floats, labels: Ints, losses: Floats, num_classes: int) -> dict[str, float]:
-    """loss, mae, spearman, qwk and accuracy of expected scores (1..C) against classes (1..C), all (N,).
+def validation_metrics(scores_N: Floats, labels_N: Ints, losses_N: Floats, num_classes: int) -> dict[str, float]:
+    """loss, mae, spearman, pairwise (accuracy across classes), qwk, accuracy of expected scores 1..C against classes.
 
-    A correlation that is not defined (all scores or labels alike) is 0: such a model ranks nothing.
+    A ranking that is not defined (all scores alike) is no ranking: spearman and qwk 0, pairwise 1/2.
 
     >>> metrics = validation_metrics(np.array([1.2, 2.9, 3.8]), np.array([1, 3, 4]), np.zeros(3), 4)
-    >>> {name: round(value, 3) for name, value in metrics.items()}
-    {'loss': 0.0, 'mae': 0.167, 'spearman': 1.0, 'qwk': 1.0, 'accuracy': 1.0}
+    >>> {name: round(number, 3) for name, number in metrics.items()}
+    {'loss': 0.0, 'mae': 0.167, 'spearman': 1.0, 'pairwise': 1.0, 'qwk': 1.0, 'accuracy': 1.0}
     """
     from scipy.stats import spearmanr
-    from sklearn.metrics import cohen_kappa_score
 
-    classes = np.clip(np.rint(scores), 1, num_classes).astype(np.int64)
-    ranked = len(np.unique(scores)) > 1 and len(np.unique(labels)) > 1
-    spread = len(np.unique(np.concatenate([classes, labels]))) > 1
-    kappa = cohen_kappa_score(labels, classes, weights="quadratic", labels=range(1, num_classes + 1)) if spread else 0.0
+    classes_N = np.clip(np.rint(scores_N), 1, num_classes).astype(np.int64)
+    count, varied = len(scores_N), np.ptp(scores_N) > 0 and np.ptp(labels_N) > 0
+    kappa = value(quadratic_kappa(labels_N, classes_N), count)
+    pairwise = value(concordance(scores_N, labels_N), count)
     return {
-        "loss": float(losses.mean()),
-        "mae": float(np.abs(scores - labels).mean()),
-        "spearman": float(spearmanr(scores, labels).statistic) if ranked else 0.0,
-        "qwk": float(kappa),
-        "accuracy": float((classes == labels).mean()),
+        "loss": float(losses_N.mean()),
+        "mae": float(np.abs(scores_N - labels_N).mean()),
+        "spearman": float(spearmanr(scores_N, labels_N).statistic) if varied else 0.0,
+        "pairwise": 0.5 if np.isnan(pairwise) else pairwise,
+        "qwk": 0.0 if np.isnan(kappa) else kappa,
+        "accuracy": float((classes_N == labels_N).mean()),
     }

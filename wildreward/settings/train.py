@@ -24,7 +24,7 @@ class TrainSettings(StageSettings):
     """Let the backbone's repository run its own code."""
 
     head: Literal["coral", "corn", "independent"] = "coral"
-    """coral: a shared scalar and ordered cutpoints; corn: conditional logits; independent: free logits per threshold."""
+    """coral: a shared scalar and ordered cutpoints; corn: conditional logits; independent: free threshold logits."""
 
     num_classes: int = Field(default=4, ge=2, le=10)
     """Classes of the label column, which holds 1..num_classes."""
@@ -36,7 +36,7 @@ class TrainSettings(StageSettings):
     """coral: cutpoints are trained (their order is kept), or stay where they start."""
 
     threshold_weights: Literal["none", "balanced"] | tuple[Annotated[float, Field(gt=0)], ...] = "none"
-    """Importance of each threshold in the loss: none, balanced (the rarer a side, the heavier), or a list of K numbers."""
+    """Importance of each threshold in the loss: none, balanced (the rarer a side, the heavier), or K numbers."""
 
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     """Share of each threshold target moved towards 1/2."""
@@ -51,7 +51,7 @@ class TrainSettings(StageSettings):
     """Longest input in tokens; history and the head of the prompt are cut first, the response last."""
 
     validation_frac: float = Field(default=0.1, ge=0, lt=0.9)
-    """Share of the training conversations set apart to choose the checkpoint by. The test split is never used for that."""
+    """Share of the training rows, by conversation, set apart to choose the checkpoint by; never the test split."""
 
     epochs: float = Field(default=3.0, gt=0)
     """Passes over the training rows."""
