@@ -1,7 +1,7 @@
 """`wildreward dpo --policy DIR --checkpoint REWARD_MODEL --input PROMPTS --output DIR --steps N`: online DPO.
 
 Also `python -m rl ...`. Writes policy/ (Hugging Face), metrics.jsonl, samples.jsonl, tensorboard/,
-checkpoints/, settings.yaml, summary.json and report.html. The same command after a kill continues from the last checkpoint.
+checkpoints/, settings.yaml, summary.json and report.html. The same command after a kill continues.
 """
 
 import json

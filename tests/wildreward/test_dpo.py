@@ -1,0 +1,97 @@
+"""DPO's losses against vectors computed by hand, and log-probabilities against a plain forward pass."""
+
+import math
+
+import pytest
+import torch
+
+from wildreward.dpo import (
+    PolicySequence,
+    collate,
+    completion_logits,
+    micro_batches,
+    pair_loss,
+    sequence_logps,
+    token_entropies,
+)
+
+POLICY = (torch.tensor([-10.0, -8.0]), torch.tensor([-12.0, -7.0]))
+REFERENCE = (torch.tensor([-11.0, -8.0]), torch.tensor([-11.0, -9.0]))
+RATIO_GAPS = (2.0, -2.0)  # (-10+11) - (-12+11), (-8+8) - (-7+9)
+
+
+def sigmoid(x: float) -> float:
+    return 1 / (1 + math.exp(-x))
+
+
+def test_the_sigmoid_loss_is_the_hand_computed_one() -> None:
+    result = pair_loss(*POLICY, *REFERENCE, beta=0.5)
+    expected = sum(-math.log(sigmoid(0.5 * gap)) for gap in RATIO_GAPS) / 2
+    assert result.loss.item() == pytest.approx(expected, rel=1e-6)
+    assert result.chosen_P.tolist() == [0.5, 0.0]
+    assert result.rejected_P.tolist() == [-0.5, 1.0]
+
+
+def test_label_smoothing_mixes_in_the_swapped_pair() -> None:
+    result = pair_loss(*POLICY, *REFERENCE, beta=0.5, label_smoothing=0.1)
+    one = [-0.9 * math.log(sigmoid(0.5 * gap)) - 0.1 * math.log(sigmoid(-0.5 * gap)) for gap in RATIO_GAPS]
+    assert result.loss.item() == pytest.approx(sum(one) / 2, rel=1e-6)
+
+
+def test_the_ipo_loss_pulls_the_gap_to_half_over_beta() -> None:
+    result = pair_loss(*POLICY, *REFERENCE, beta=0.25, kind="ipo")
+    assert result.loss.item() == pytest.approx(((2 - 2) ** 2 + (-2 - 2) ** 2) / 2)
+
+
+def test_the_gradient_raises_the_chosen_and_lowers_the_rejected() -> None:
+    chosen, rejected = (tensor.clone().requires_grad_() for tensor in POLICY)
+    pair_loss(chosen, rejected, *REFERENCE, beta=0.5).loss.backward()
+    assert chosen.grad is not None
+    assert rejected.grad is not None
+    assert (chosen.grad < 0).all()
+    assert (rejected.grad > 0).all()
+
+
+SEQUENCES = [PolicySequence([1, 5, 6], [7, 8]), PolicySequence([1], [9, 10, 11, 2]), PolicySequence([1, 4], [2])]
+
+
+@pytest.fixture(scope="module")
+def model() -> torch.nn.Module:
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=16, hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2
+    )
+    return LlamaForCausalLM(config).eval()
+
+
+@torch.inference_mode()
+def test_padded_log_probabilities_equal_an_unpadded_forward_pass(model: torch.nn.Module) -> None:
+    for sequence, found in zip(SEQUENCES, sequence_logps(model, SEQUENCES, pad=0, max_tokens=64), strict=True):
+        ids = torch.tensor([[*sequence.prompt, *sequence.completion]])
+        logps = model(input_ids=ids).logits.log_softmax(-1)[0]
+        start = len(sequence.prompt)
+        expected = sum(logps[start + i - 1, token].item() for i, token in enumerate(sequence.completion))
+        assert found == pytest.approx(expected, abs=1e-5)
+
+
+@torch.inference_mode()
+def test_log_probabilities_do_not_depend_on_batching(model: torch.nn.Module) -> None:
+    alone = [sequence_logps(model, [sequence], pad=0, max_tokens=1)[0] for sequence in SEQUENCES]
+    assert sequence_logps(model, SEQUENCES, pad=0, max_tokens=64) == pytest.approx(alone, abs=1e-5)
+
+
+@torch.inference_mode()
+def test_the_entropy_is_that_of_the_predicted_distribution(model: torch.nn.Module) -> None:
+    batch = collate(SEQUENCES[:1], pad=0)
+    logits_BCV = completion_logits(model, batch)
+    expected = torch.distributions.Categorical(logits=logits_BCV).entropy()
+    assert torch.allclose(token_entropies(logits_BCV, batch.completion_mask_BC), expected, atol=1e-6)
+
+
+def test_micro_batches_hold_every_index_once_within_the_limit() -> None:
+    lengths = [7, 1, 9, 3, 3, 8, 2]
+    groups = micro_batches(lengths, max_tokens=12)
+    assert sorted(index for group in groups for index in group) == list(range(len(lengths)))
+    assert all(len(group) == 1 or max(lengths[i] for i in group) * len(group) <= 12 for group in groups)
