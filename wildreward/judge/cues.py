@@ -84,8 +84,7 @@ ENGLISH = {
         r"just |all |also |again |simply )*" + _WRONG + r"\b(?! with (?:my|me|him|her|them)\b)",
         rf"\b{_IT}{_IS}(?: still| completely| totally| just| all| also| simply|"
         rf" again)* {_WRONG}\b(?! with (?:my|me)\b)(?!.*\?$)",
-        rf"\b{_IT}(?: is|'s| are|'re|isn't| isn't| aren't| wasn't)(?: not|n't)? (?:right|correct|true|"
-        rf"accurate)\b(?<!is right)(?<!is correct)(?<!is true)(?<!s right)(?<!s correct)(?<!s true)(?<!are right)(?<!are correct)(?!.*\?$)",
+        rf"\b{_IT} (?:isn't|aren't|wasn't|ain't) (?:right|correct|true|accurate|working)\b(?!.*\?$)",
         r"\byou(?:'re| are) (?:still )?(?:wrong|mistaken|incorrect|confus(?:ed|ing))\b",
         r"\bwrong (?:answer|code|format|language|order|number|one|output|result|formula|person|topic)\b",
         r"\byou (?:made|are making|keep making) (?:a |an |the same |another |some )?(?:mistakes?|errors?)\b",
