@@ -7,7 +7,9 @@ from pydantic import Field, model_validator
 from wildreward.errors import UsageError
 from wildreward.settings.base import StageSettings
 
-SELECT_MODES = {"spearman": "max", "qwk": "max", "accuracy": "max", "mae": "min", "loss": "min"}
+Selector = Literal["spearman", "pairwise", "qwk", "accuracy", "mae", "loss"]
+
+SELECT_MODES = {"spearman": "max", "pairwise": "max", "qwk": "max", "accuracy": "max", "mae": "min", "loss": "min"}
 """Metrics a checkpoint may be chosen by, and which way is better."""
 
 
@@ -116,7 +118,7 @@ class TrainSettings(StageSettings):
     evaluate_every_steps: int | None = Field(default=None, ge=1)
     """Steps between evaluations, each of which saves a checkpoint; null: four times in a run."""
 
-    select_by: Literal["spearman", "qwk", "accuracy", "mae", "loss"] = "mae"
+    select_by: Selector = "mae"
     """Validation metric that chooses the best checkpoint and stops early."""
 
     early_stopping_patience: int | None = Field(default=None, ge=1)
