@@ -68,16 +68,9 @@ def show(facts: dict[str, Any], metric: str) -> None:
     failed = [row for row in rows if row["error"] is not None]
     for row in failed:
         print(f"trial {row['trial']} failed: {row['error'].strip().splitlines()[-1]}")
-    print(
-        f"best trial by {metric}: {facts['best']}; next: wildreward train --config {facts['output']}/best.yaml --output DIR"
-    )
+    print(f"best trial by {metric}: {facts['best']}")
+    print(f"next: wildreward train --config {facts['output']}/best.yaml --output DIR")
 
 
 def _shown(value: Any) -> str:
-    return (
-        f"{value:.4f}"
-        if isinstance(value, float) and abs(value) >= 1e-2
-        else f"{value:.3g}"
-        if isinstance(value, float)
-        else str(value)
-    )
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

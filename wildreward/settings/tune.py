@@ -8,8 +8,8 @@ from wildreward.errors import UsageError
 from wildreward.settings.base import StageSettings
 from wildreward.settings.train import SELECT_MODES, Selector, TrainSettings
 
-RANGES = {"uniform": 2, "loguniform": 2, "randint": 2}
-"""Distributions of the search space and how many numbers they take."""
+RANGES = ("uniform", "loguniform", "randint")
+"""Distributions of the search space."""
 
 RULED_BY_SWEEP = ("input", "output", "address", "overwrite", "select_by", "keep_state")
 """Settings of train that a sweep sets itself."""
@@ -24,10 +24,12 @@ class TuneSettings(StageSettings):
     train_config: str | None = None
     """Preset of train, or a YAML file, that every trial starts from."""
 
-    base: dict[str, Any] = {}
+    base: dict[str, Any] = Field(default={})
     """Settings of train that all trials share, on top of train_config: a mapping of field to value."""
 
-    space: dict[str, Any] = {"head": ["coral", "corn", "independent"], "threshold_weights": ["none", "balanced"]}
+    space: dict[str, Any] = Field(
+        default={"head": ["coral", "corn", "independent"], "threshold_weights": ["none", "balanced"]}
+    )
     """Field of train to a list of values (all are tried), or to {loguniform|uniform|randint: [low, high]} (drawn)."""
 
     num_samples: int = Field(default=1, ge=1)
@@ -65,16 +67,10 @@ class TuneSettings(StageSettings):
         for name, values in space.items():
             if isinstance(values, list) and values:
                 continue
-            kind, bounds = next(iter(values.items())) if isinstance(values, dict) and len(values) == 1 else ("", [])
-            if (
-                kind not in RANGES
-                or not isinstance(bounds, list)
-                or len(bounds) != RANGES[kind]
-                or not bounds[0] < bounds[1]
-            ):
-                raise ValueError(
-                    f"{name}: found {values!r}; give a list of values, or {{loguniform: [low, high]}} and so on"
-                )
+            kind, bounds = next(iter(values.items())) if isinstance(values, dict) and len(values) == 1 else ("", None)
+            if kind not in RANGES or not isinstance(bounds, list) or len(bounds) != 2 or not bounds[0] < bounds[1]:
+                allowed = f"a list of values, or one of {', '.join(RANGES)} with [low, high]"
+                raise ValueError(f"{name}: found {values!r}; allowed is {allowed}")
         return space
 
     @model_validator(mode="after")
