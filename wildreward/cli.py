@@ -157,6 +157,7 @@ def _parser(stage: Stage, cls: "type[StageSettings]") -> argparse.ArgumentParser
     """One flag per field. Values are parsed as YAML, so that `--betas '[0.9, 0.95]'` and `--limit null` work."""
     parser = _Parser(
         prog=f"wildreward {stage.name}",
+        usage=f"wildreward {stage.name} [--config NAME|FILE] [--field VALUE ...]",
         description=stage.summary[0].upper() + stage.summary[1:] + ".",
         argument_default=argparse.SUPPRESS,
         allow_abbrev=False,
@@ -219,8 +220,8 @@ def _shown(value: Any) -> str:
 
 def _metavar(annotation: Any) -> str:
     text = str(annotation)
-    if "Literal" in text:
-        return "|".join(part.strip(" '\"") for part in text[text.index("[") + 1 : text.index("]")].split(","))
+    if literal := re.search(r"Literal\[([^]]*)\]", text):
+        return "|".join(part.strip(" '\"") for part in literal[1].split(","))
     for word, metavar in (("int", "N"), ("float", "X"), ("dict", "YAML")):
         if word in text:
             return metavar

@@ -16,9 +16,9 @@ def test_an_unknown_command_is_a_usage_error_that_lists_the_commands(capsys: pyt
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        (["train", "--learning-rat", "1"], "--learning-rat"),
-        (["train", "--learning-rate", "fast"], "learning_rate"),
-        (["train", "--learning-rate", "-1"], "learning_rate"),
+        (["train", "--learning-rate", "1"], "--learning-rate"),
+        (["train", "--lr", "fast"], "lr"),
+        (["train", "--lr", "-1"], "lr: found -1"),
         (["train", "--config", "no-such-preset"], "shipped presets"),
         (["label", "--judge", "oracle"], "lexicon"),
         (["label", "--hindsight-min-similarity", "1.5"], "hindsight_min_similarity"),
