@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -147,8 +148,8 @@ def quiet_ray_data() -> None:
     """Our own progress line says enough: no execution plans and operator tables between them."""
     import ray.data
 
-    ray.data.DataContext.get_current().enable_progress_bars = False
-    logging.getLogger("ray.data").setLevel(logging.WARNING)
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = context.print_on_execution_start = False
 
 
 def map_options(placement: Placement) -> dict[str, Any]:
@@ -186,11 +187,32 @@ def _score_of(row: dict[str, Any]) -> "Score | Unscored":
 
 @contextmanager
 def named_failures() -> Iterator[None]:
-    """What went wrong inside an actor is raised as a WildrewardError, without Ray's stack."""
+    """Our own exceptions come out of the actors as themselves, and Ray Data does not print its frames before."""
     import ray
 
+    logger = logging.getLogger("ray.data")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
     try:
         yield
     except ray.exceptions.RayError as error:
-        lines = [line for line in str(error.__cause__ or error).splitlines() if line.strip()]
-        raise WildrewardError(lines[-1] if lines else repr(error)) from error
+        raise plain_error(str(error)) from error
+    finally:
+        logger.setLevel(level)
+
+
+def plain_error(trace: str) -> WildrewardError:
+    """The error that a trace from an actor ends with; one raised while an actor starts arrives as text alone.
+
+    >>> plain_error("Traceback ...\\nwildreward.errors.CheckpointError: x: no weights")
+    CheckpointError('x: no weights')
+    >>> plain_error("Traceback ...\\nMemoryError: too much")
+    WildrewardError('MemoryError: too much')
+    """
+    classes: list[type[WildrewardError]] = [WildrewardError, *WildrewardError.__subclasses__()]
+    own = {cls.__name__: cls for cls in classes}
+    found = re.search(rf"^wildreward\.errors\.({'|'.join(own)}): (.*)", trace, re.MULTILINE | re.DOTALL)
+    if found:
+        return own[found[1]](found[2].strip())
+    lines = [line for line in trace.splitlines() if line.strip()]
+    return WildrewardError(lines[-1] if lines else "an actor failed without a message")

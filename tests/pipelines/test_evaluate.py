@@ -1,0 +1,105 @@
+"""evaluate through the command line's front door, on a real local cluster with a real tiny checkpoint."""
+
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tests.checkpoints import tiny_checkpoint
+from wildreward.cli import main
+from wildreward.reward_model import RewardModel
+from wildreward.schema import WILDFB, table
+
+REPLIES = [f"reply number {i} " + "word " * (i % 7) for i in range(30)]
+
+
+def _talk(reply: str) -> list[dict[str, str]]:
+    return [{"role": "user", "content": "question"}, {"role": "assistant", "content": reply}]
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_checkpoint(tmp_path_factory.mktemp("checkpoint"), "independent")
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("inputs")
+    pairs = [
+        {"id": str(i), "subset": "s", "prompt": "question", "chosen": REPLIES[i], "rejected": REPLIES[i - 1]}
+        for i in range(30)
+    ]
+    pq.write_table(pa.Table.from_pylist([*pairs, pairs[0]]), folder / "pairs.parquet")
+    rated = [{"prompt": "question", "response": reply, "rating": i % 5} for i, reply in enumerate(REPLIES)]
+    (folder / "rated.jsonl").write_text("\n".join(map(json.dumps, rated)))
+    rows = [{"id": str(i), "messages": _talk(reply), "label": i % 4 + 1} for i, reply in enumerate(REPLIES)]
+    (folder / "run/wildfb/test").mkdir(parents=True)
+    pq.write_table(table(rows, WILDFB), folder / "run/wildfb/test/0.parquet")
+    return folder
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_three_kinds_are_measured_in_one_run_with_the_models_own_scores(
+    checkpoint: Path, inputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = [str(inputs / name) for name in ("pairs.parquet", "rated.jsonl", "run")]
+    flags = ["--bootstrap", "100", "--replicas", "2"]
+    assert (
+        main(["evaluate", "--checkpoint", str(checkpoint), "--input", *given, "--output", str(tmp_path), *flags]) == 0
+    )
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert {name: found["kind"] for name, found in results["sets"].items()} == {
+        "pairs": "pairs",
+        "rated": "rated",
+        "run": "wildfb",
+    }
+    assert results["sets"]["pairs"]["skipped"] == {"duplicate_id": 1}
+    assert results["texts"]["scored_once"] == 30
+    assert results["model"]["head"] == "independent"
+    expected = RewardModel.load(checkpoint).score([_talk(reply) for reply in REPLIES])
+    for name, column in (("pairs", "score_chosen"), ("rated", "score"), ("run", "score")):
+        items = pq.read_table(tmp_path / "items" / f"{name}.parquet").to_pylist()
+        assert [item[column] for item in items[:30]] == pytest.approx([score.score for score in expected], abs=1e-5)
+    assert "<img" in (tmp_path / "report.html").read_text()
+    assert (tmp_path / "settings.yaml").exists()
+    shown = capsys.readouterr().out
+    assert "pairs: accuracy" in shown
+    assert "pairs: skipped 1 of 31 rows: duplicate_id 1" in shown
+
+
+def test_wrong_input_and_checkpoint_are_told_before_anything_starts(
+    checkpoint: Path, inputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pairs, output = str(inputs / "pairs.parquet"), str(tmp_path / "out")
+    (tmp_path / "odd.jsonl").write_text('{"stars": 5}\n')
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    (bare / "config.json").write_text("{}")
+    for model, data, code, said in (
+        (str(tmp_path / "absent"), pairs, 2, "absent: no such directory"),
+        (str(bare), pairs, 2, "no wildreward_template.json in it; give --template FILE"),
+        (str(checkpoint), str(tmp_path / "absent.jsonl"), 2, "no file found"),
+        (str(checkpoint), str(tmp_path / "odd.jsonl"), 1, "Its columns are: stars"),
+    ):
+        assert main(["evaluate", "--checkpoint", model, "--input", data, "--output", output]) == code
+        assert said in capsys.readouterr().err
+    assert not Path(output).exists()
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_a_checkpoint_that_does_not_load_is_one_plain_line(
+    checkpoint: Path, inputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    for file in checkpoint.iterdir():
+        (broken / file.name).write_bytes(
+            file.read_bytes()[:100] if file.suffix == ".safetensors" else file.read_bytes()
+        )
+    flags = ["--input", str(inputs / "pairs.parquet"), "--output", str(tmp_path / "out")]
+    assert main(["evaluate", "--checkpoint", str(broken), *flags]) == 1
+    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("wildreward: error:")]
+    assert len(said) == 1
+    assert "cannot be loaded" in said[0]

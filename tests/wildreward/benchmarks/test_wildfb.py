@@ -1,0 +1,73 @@
+from collections.abc import Sequence
+
+import pytest
+
+from tests.wildreward.benchmarks.sets import QUICK, made, score
+from wildreward.benchmarks.evaluation_set import EvaluationSet
+from wildreward.benchmarks.wildfb import WildFB
+from wildreward.errors import DataError
+
+
+def _row(label: object, reply: str = "yes") -> dict[str, object]:
+    messages = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": reply}]
+    return {"messages": messages, "label": label}
+
+
+def _scored(labels: Sequence[object], probs: Sequence[Sequence[float]]) -> EvaluationSet:
+    found = made(WildFB, [_row(label) for label in labels])
+    found.take_scores([score(sum((k + 1) * p for k, p in enumerate(row)), row) for row in probs])
+    return found
+
+
+SURE = ([1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1])
+
+
+def test_a_perfect_model_has_no_error() -> None:
+    metrics = _scored([1, 2, 3, 4], SURE).measure(QUICK).metrics
+    values = {name: metric.estimate.value for name, metric in metrics.items()}
+    assert values["mae"] == values["ece"] == values["ece_above_1"] == pytest.approx(0)
+    for name in ("accuracy", "quadratic_kappa", "recall_3", "spearman", "pairwise_accuracy", "auc"):
+        assert values[name] == pytest.approx(1), name
+
+
+def test_metrics_of_a_hand_made_case() -> None:
+    # expected scores 1.5, 2, 4, 4 for classes 1, 3, 3, 4; predicted classes 1, 2, 4, 4
+    probs = ([0.75, 0, 0.25, 0], [0, 1, 0, 0], [0, 0, 0, 1], [0, 0, 0, 1])
+    result = _scored([1, 3, 3, 4], probs).measure(QUICK)
+    values = {name: metric.estimate.value for name, metric in result.metrics.items()}
+    assert values["mae"] == pytest.approx((0.5 + 1 + 1 + 0) / 4)
+    assert values["accuracy"] == 2 / 4
+    assert (values["recall_1"], values["recall_2"], values["recall_3"], values["recall_4"]) == (1.0, None, 0.0, 1.0)
+    assert values["pairwise_accuracy"] == pytest.approx(4.5 / 5)  # of five pairs, (3, 4) ties at score 4
+    assert values["auc"] == 1.0  # the one bad reply scores lowest
+    assert values["ece"] == pytest.approx(0.25 * abs(1 - 0.75) + 0.75 * abs(1 / 3 - 1))
+    assert values["ece_above_1"] == pytest.approx(0.25 * 0.25)
+    assert result.extra["confusion"] == [[1, 0, 0, 0], [0, 0, 0, 0], [0, 1, 0, 1], [0, 0, 0, 1]]
+
+
+def test_the_predicted_class_is_the_median_of_the_distribution() -> None:
+    found = _scored([1], [[0.4, 0.15, 0.05, 0.4]])
+    found.measure(QUICK)
+    assert found.items[0]["predicted"] == 2
+
+
+def test_baselines_are_the_best_constant_and_length() -> None:
+    metrics = _scored([1, 2, 2, 4], SURE).measure(QUICK).metrics
+    assert metrics["mae"].baselines["constant"].estimate.value == pytest.approx(3 / 4)  # always 2
+    assert metrics["accuracy"].baselines["constant"].estimate.value == 2 / 4
+    assert metrics["auc"].baselines["length"].estimate.value == 0.5  # all replies are equally long
+    assert "length" not in metrics["mae"].baselines
+
+
+def test_labels_the_model_does_not_know_are_counted() -> None:
+    found = made(WildFB, [_row(1), _row(5), _row(0), _row("two"), _row(2, reply="")])
+    found.take_scores([score(1.0), score(2.0)])
+    found.measure(QUICK)
+    assert found.skipped == {"empty_response": 1, "label_out_of_range": 3}
+
+
+def test_only_unknown_labels_leave_nothing() -> None:
+    found = made(WildFB, [_row(7)])
+    found.take_scores([score(1.0)])
+    with pytest.raises(DataError, match="label_out_of_range 1"):
+        found.measure(QUICK)
