@@ -263,6 +263,7 @@ def _from_pretrained(
     name: str, dtype: str, trust_remote_code: bool, pad_token: str | None = None, **kwargs: Any
 ) -> tuple[Any, Any]:
     """(sequence-classification model, tokenizer), pad token checked. Raises CheckpointError."""
+    from safetensors import SafetensorError
     from transformers import AutoModelForSequenceClassification
     from transformers.utils import logging
 
@@ -280,7 +281,7 @@ def _from_pretrained(
             **options,
             **kwargs,
         )
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise CheckpointError(f"{name}: cannot be loaded as a sequence-classification model: {error}") from error
     if info["missing_keys"] and not fresh_head:
         raise CheckpointError(f"{name}: weights are missing from the checkpoint: {sorted(info['missing_keys'])}")
