@@ -1,0 +1,27 @@
+"""Settings of `wildreward demo`."""
+
+from pydantic import Field
+
+from wildreward.settings.base import StageSettings
+
+
+class DemoSettings(StageSettings):
+    """How large the demonstration is. Every stage runs with its own `demo` preset or its defaults."""
+
+    output: str = "runs/demo"
+    """Local directory for everything the run writes: generated data and one folder a stage."""
+
+    conversations: int = Field(default=700, ge=100)
+    """Conversations to generate."""
+
+    shards: int = Field(default=4, ge=1)
+    """Parquet files they are spread over."""
+
+    train_epochs: float = Field(default=3.0, gt=0)
+    """Passes of the reward model over the labelled rows."""
+
+    warm_start_steps: int = Field(default=300, ge=1)
+    """Steps of supervised fine-tuning that teach the small policy to write replies of all qualities."""
+
+    dpo_steps: int = Field(default=12, ge=1)
+    """Steps of online DPO."""

@@ -1,0 +1,119 @@
+"""A label run on generated conversations against the truth that was kept apart.
+
+measure("runs/demo/label", "runs/demo/data/truth.parquet")
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from wildreward.scale import LEVELS
+
+Key = tuple[str, int]
+
+
+@dataclass(frozen=True)
+class LevelAgreement:
+    """Levels against true levels, 1..5."""
+
+    turns: int
+    accuracy: float
+    quadratic_kappa: float
+    recall: Mapping[int, float]
+    precision: Mapping[int, float]
+    confusion: Sequence[Sequence[int]]
+    """Rows: true level; columns: found level."""
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Agreement:
+    judged: LevelAgreement
+    """What the judge said, over all turns with a known level."""
+    rows: LevelAgreement
+    """The levels of the training rows, after hindsight, refusal validation and the filters."""
+    refusals: tuple[int, int]
+    """Refusals that met a negative turn and got the right verdict; how many there are."""
+    filters: Mapping[str, tuple[int, int]]
+    """Filter -> turns made for it of which no row is left; how many there are."""
+    hindsight: Mapping[str, tuple[int, int]]
+    """hindsight: made to be mined, and were. hindsight_off_topic, ..nearer_negative: made not to be, and were not."""
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def compare(true_levels: Sequence[int], levels: Sequence[int]) -> LevelAgreement:
+    """Raises ValueError where there is nothing to compare.
+
+    >>> found = compare([1, 3, 3, 5], [1, 3, 5, 5])
+    >>> found.accuracy, found.recall[3], found.precision[5]
+    (0.75, 0.5, 0.5)
+    """
+    from sklearn.metrics import cohen_kappa_score, confusion_matrix, precision_score, recall_score
+
+    if not true_levels:
+        raise ValueError("no turn has both a true level and a found one")
+    options: dict[str, Any] = {"labels": LEVELS, "average": None, "zero_division": 0}
+    confusion = confusion_matrix(true_levels, levels, labels=LEVELS)
+    return LevelAgreement(
+        turns=len(levels),
+        accuracy=float(confusion.trace() / confusion.sum()),
+        quadratic_kappa=float(cohen_kappa_score(true_levels, levels, weights="quadratic")),
+        recall=dict(zip(LEVELS, map(float, recall_score(true_levels, levels, **options)), strict=True)),
+        precision=dict(zip(LEVELS, map(float, precision_score(true_levels, levels, **options)), strict=True)),
+        confusion=confusion.tolist(),
+    )
+
+
+def measure(label_output: str, truth_path: str) -> Agreement:
+    """Agreement of a label run's feedback/ and wildfb/ with a truth.parquet, turn by turn."""
+    truth = {(row["conversation_hash"], row["turn"]): row for row in _read(truth_path)}
+    judged: dict[Key, Any] = {}
+    for conversation in _read(f"{label_output}/feedback", ["conversation_hash", "turns"]):
+        for turn in conversation["turns"] or ():
+            judged[conversation["conversation_hash"], turn["turn"]] = turn
+    rows: dict[Key, Any] = {}
+    for side in ("train", "test"):
+        for row in _read(f"{label_output}/wildfb/{side}", ["conversation_hash", "turn", "level", "source"]):
+            rows[row["conversation_hash"], row["turn"]] = row
+    both = [key for key in truth if key in judged and judged[key]["level"] is not None]
+    kept = [key for key in truth if key in rows]
+    return Agreement(
+        judged=compare([truth[key]["true_level"] for key in both], [judged[key]["level"] for key in both]),
+        rows=compare([truth[key]["true_level_refined"] for key in kept], [rows[key]["level"] for key in kept]),
+        refusals=_refusals(truth, judged),
+        filters=_filters(truth, rows),
+        hindsight=_hindsight(truth, rows),
+    )
+
+
+def _refusals(truth: Mapping[Key, Any], judged: Mapping[Key, Any]) -> tuple[int, int]:
+    asked = [key for key, row in truth.items() if row["refusal"] is not None and key in judged]
+    return sum(judged[key]["refusal_verdict"] == truth[key]["refusal"] for key in asked), len(asked)
+
+
+def _filters(truth: Mapping[Key, Any], rows: Mapping[Key, Any]) -> dict[str, tuple[int, int]]:
+    made: dict[str, list[bool]] = {}
+    for key, row in truth.items():
+        if row["drop"] is not None:
+            made.setdefault(row["drop"], []).append(key not in rows)
+    return {name: (sum(dropped), len(dropped)) for name, dropped in sorted(made.items())}
+
+
+def _hindsight(truth: Mapping[Key, Any], rows: Mapping[Key, Any]) -> dict[str, tuple[int, int]]:
+    counts: dict[str, list[bool]] = {}
+    for key, row in truth.items():
+        if row["case"].startswith("hindsight") and row["turn"] == 0:
+            mined = key in rows and rows[key]["source"] == "hindsight"
+            counts.setdefault(row["case"], []).append(mined == (row["case"] == "hindsight"))
+    return {name: (sum(right), len(right)) for name, right in sorted(counts.items())}
+
+
+def _read(path: str, columns: list[str] | None = None) -> list[dict[str, Any]]:
+    import pyarrow.parquet as pq
+
+    rows: list[dict[str, Any]] = pq.read_table(path, columns=columns).to_pylist()
+    return rows
