@@ -124,7 +124,8 @@ def tokenise(plan: Sequence[Shard], directory: str, template: InputTemplate, tok
     """Write the shards that are not there yet, as Ray tasks. Raises DataError naming file and row."""
     import ray
 
-    task = ray.remote(write_shard)
+    # Spread over nodes, and outside the placement group of a trial of Tune, which has no room for work.
+    task = ray.remote(write_shard).options(scheduling_strategy="SPREAD")
     shared, kind = ray.put(tokenizer), ray.put(template)
     missing = [shard for shard in plan if not storage.exists(storage.join(directory, shard.name))]
     with Progress("tokenising rows", total=sum(shard.rows for shard in plan)) as progress:

@@ -16,10 +16,10 @@ import yaml
 
 from tune.results import best_settings, rows_of, show, write_results
 from tune.trial import run_trial
+from tune.watch import watching
 from wildreward import run_directory, storage
 from wildreward.cluster import cluster
 from wildreward.errors import WildrewardError
-from wildreward.progress import Progress
 from wildreward.settings.base import find_config, read_yaml
 from wildreward.settings.train import TrainSettings
 from wildreward.settings.tune import TuneSettings
@@ -74,9 +74,8 @@ def _check_input(base: Mapping[str, Any]) -> None:
 
 def sweep(settings: TuneSettings, base: dict[str, Any]) -> dict[str, Any]:
     """Run what is left of the sweep and write its results. Raises WildrewardError when no trial came through."""
-    global _progress  # Tune pickles its callbacks, and a terminal cannot be pickled
-    with Progress("trials", total=settings.grid_size) as _progress:
-        results = _tuner(settings, base).fit()
+    with watching(settings.grid_size) as watcher:
+        results = _tuner(settings, base, watcher).fit()
     rows = rows_of(results, settings)
     if not any(row["error"] is None for row in rows):
         raise WildrewardError(f"no trial came through; the first says: {rows[0]['error'] if rows else 'nothing'}")
@@ -88,10 +87,7 @@ def sweep(settings: TuneSettings, base: dict[str, Any]) -> dict[str, Any]:
     return {"output": settings.output, "trials": rows, "best": rows[0]["trial"]}
 
 
-_progress: Progress | None = None
-
-
-def _tuner(settings: TuneSettings, base: dict[str, Any]) -> Any:
+def _tuner(settings: TuneSettings, base: dict[str, Any], watcher: Any) -> Any:
     """A new sweep, or the one that was stopped."""
     from ray import tune
 
@@ -115,7 +111,7 @@ def _tuner(settings: TuneSettings, base: dict[str, Any]) -> Any:
             scheduler=_scheduler(settings),
             search_alg=tune.search.BasicVariantGenerator(random_state=settings.seed),
         ),
-        run_config=tune.RunConfig(name="sweep", storage_path=storage_path, verbose=0, callbacks=[_watcher()]),
+        run_config=tune.RunConfig(name="sweep", storage_path=storage_path, verbose=0, callbacks=[watcher]),
     )
 
 
@@ -134,17 +130,3 @@ def _scheduler(settings: TuneSettings) -> Any:
     if not settings.asha:
         return None
     return ASHAScheduler(grace_period=settings.asha_grace_evaluations, reduction_factor=settings.asha_reduction_factor)
-
-
-def _watcher() -> Any:
-    from ray import tune
-
-    class Watcher(tune.Callback):
-        """Counts finished trials on the driver's progress bar."""
-
-        def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-            if _progress is not None:
-                done = sum(other.is_finished() for other in trials)
-                _progress.advance(max(0, done - _progress.done), **(trial.last_result.get("config") or {}))
-
-    return Watcher()
