@@ -10,7 +10,7 @@ from wildreward.judge.replies import Token
 
 @dataclass(frozen=True)
 class Completion:
-    """What is used of a chat completion. `usage`: prompt and completion tokens; `tokens` where log-probabilities came."""
+    """What is used of a chat completion. `usage`: prompt, completion tokens. `tokens`: where log-probabilities came."""
 
     text: str | None
     finish_reason: str | None
@@ -32,7 +32,10 @@ def read_completion(body: Any) -> Completion:
         choice = body["choices"][0]
         text = choice["message"].get("content")
         listed = (choice.get("logprobs") or {}).get("content") or []
-        tokens = [(item["token"], {top["token"]: top["logprob"] for top in item["top_logprobs"]}) for item in listed]
+        tokens: list[Token] = [
+            (str(item["token"]), {str(top["token"]): float(top["logprob"]) for top in item["top_logprobs"]})
+            for item in listed
+        ]
         usage = body.get("usage")
         counts = (int(usage["prompt_tokens"]), int(usage["completion_tokens"])) if usage else None
     except (KeyError, IndexError, TypeError, AttributeError, ValueError):

@@ -140,7 +140,7 @@ class OpenAIJudge:
         return body | settings.judge_extra_body
 
     def _classify(self, error: openai.APIStatusError) -> _FailedError:
-        """The failure, if it may pass. Raises _FailedError where the turn is at fault, JudgeError where the judge is."""
+        """The failure, if it may pass. Raises _FailedError if the turn is at fault, JudgeError if the judge is."""
         status = error.status_code
         detail = f"HTTP {status}: {error.message}".replace(self._key, "***")[:MAX_DETAIL_CHARS]
         if status in FATAL_STATUS or error.code in FATAL_CODES:
