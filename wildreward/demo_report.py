@@ -74,7 +74,7 @@ def rows(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
     dropped = sum(sides["dropped"].values())
     filters = [tuple(count) for count in judge["filters"].values()]
     return [
-        ("conversations", f"{conversations['in']} read, {conversations['kept']} judged, {no_rows} with nothing to judge"),
+        ("conversations", f"{conversations['in']} read, {conversations['kept']} judged, {no_rows} not judged"),
         ("WildFB rows", f"{sides['train']} to train, {sides['test']} to test, {dropped} dropped"),
         ("lexicon judge, true levels", _levels(judge["judged"])),
         ("rows' levels, true levels", _levels(judge["rows"])),
