@@ -26,8 +26,9 @@ from wildreward.progress import Progress
 from wildreward.schema import FEEDBACK
 from wildreward.settings.label import LabelSettings
 
-BLOCK_BYTES = 2**20
-"""Size of a block, about 100 conversations. With Ray's 128 MiB nothing was recorded yet when a driver was killed."""
+BLOCK_BYTES = 4 * 2**20
+"""Blocks are `label_batch_rows` conversations, or less where these are long. A block is recorded as a whole: with Ray's
+128 MiB nothing was recorded yet when a driver was killed."""
 
 MIN_CPUS_FOR_RESERVED_ACTORS = 4
 """On fewer slots the actors reserve none: checkpoint filter, judge and topics would leave none to read and write."""
@@ -58,10 +59,10 @@ def _judged(dataset: ray.data.Dataset, settings: LabelSettings) -> ray.data.Data
         max_concurrent_calls_per_actor=open_blocks if settings.judge != "lexicon" else 1,
         max_tasks_in_flight_per_actor=2 * open_blocks,
     )
-    dataset = dataset.map_batches(
+    dataset = dataset.repartition(target_num_rows_per_block=settings.label_batch_rows).map_batches(
         JudgeTurns,
         fn_constructor_args=(settings,),
-        batch_size=settings.label_batch_rows,
+        batch_size=None,
         batch_format="pyarrow",
         compute=judges,
         num_cpus=reserved if settings.judge == "lexicon" else 0,  # the others wait, for a network or for a GPU
