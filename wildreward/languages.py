@@ -1,5 +1,6 @@
 """Which language a text is in, under the English names WildChat uses ("English", "Chinese", ...)."""
 
+import re
 from collections.abc import Sequence
 
 MAX_CHARS = 4000
@@ -18,6 +19,8 @@ _NAMES = {
     "uk": "Ukrainian", "ur": "Urdu", "vi": "Vietnamese", "xh": "Xhosa", "zh": "Chinese", "zu": "Zulu",
 }  # fmt: skip
 
+_UNIT = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\W\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+")
+
 OTHER = "Other"
 UNKNOWN = "Unknown"
 
@@ -35,3 +38,12 @@ def detect(texts: Sequence[str]) -> str:
 
     code, _ = classify(text)
     return _NAMES.get(str(code), OTHER)
+
+
+def units(text: str) -> int:
+    """Length of a text in words, where a Chinese, Japanese or Korean character counts as a word.
+
+    >>> units("How are you?"), units("你好 world")
+    (3, 3)
+    """
+    return sum(1 for _ in _UNIT.finditer(text))

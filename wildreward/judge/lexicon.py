@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from wildreward.judge import cues
 from wildreward.judge.types import RefusalVerdict, TurnText, Verdict
+from wildreward.languages import units
 from wildreward.refusals import looks_like_refusal
 from wildreward.scale import CORRECTION, ENGAGEMENT, LEVEL_NAMES, NEUTRAL, REJECTION, SATISFACTION
 
@@ -27,7 +28,6 @@ LONG_UNITS = 60
 _FENCE = re.compile(r"```.*?(?:```|\Z)", re.DOTALL)
 _QUOTED = re.compile(r"[\"“][^\"“”\n]{25,}[\"”]|^>.*$", re.MULTILINE)
 _SENTENCE = re.compile(r"[^.!?。！？\n]+[.!?。！？~]*")
-_UNIT = re.compile(r"[\u3400-\u9fff]|[^\W\u3400-\u9fff]+")
 _TRACE = re.compile(
     r"Traceback \(most recent|^\s*\w*(?:Error|Exception)\b[:(]|\berror(?:\[\w+\])?:|\bundefined reference\b",
     re.MULTILINE,
@@ -77,22 +77,22 @@ def read_feedback(turn: TurnText) -> Reading:
     signals = _signals(sentences)
     if "```" in turn.response and _TRACE.search(turn.follow_up):
         signals.append("error after code")
-    return _combine(signals, units=_units(text), no_request="request" not in signals)
+    return _combine(signals, length=units(text), no_request="request" not in signals)
 
 
-def _combine(signals: list[str], units: int, no_request: bool) -> Reading:
+def _combine(signals: list[str], length: int, no_request: bool) -> Reading:
     """One level from all signals: a complaint outweighs politeness, and a particular fault makes it a correction."""
     found = tuple(dict.fromkeys(signals))
     negative = [name for name in found if name in _NEGATIVE or name == "error after code"]
     positive = [name for name in found if name in _POSITIVE]
     if negative:
         particular = [name for name in negative if name != "rejection"]
-        only_wrong = particular == ["wrong"] and units <= 6
+        only_wrong = particular == ["wrong"] and length <= 6
         rejected = "rejection" in negative and (not particular or only_wrong)
         return Reading(REJECTION if rejected or only_wrong else CORRECTION, found)
     if not positive:
         return Reading(NEUTRAL, found)
-    if positive == ["welcome"] or not no_request or units > LONG_UNITS:
+    if positive == ["welcome"] or not no_request or length > LONG_UNITS:
         return Reading(ENGAGEMENT, found)
     return Reading(SATISFACTION, found)
 
@@ -129,7 +129,7 @@ def read_refusal(turn: TurnText) -> tuple[int, str]:
     if cues.UNABLE.search(turn.response) and not cues.UNWILLING.search(turn.response):
         return 2, "something it cannot do, not something it will not"
     asked = turn.prompt
-    if _units(asked) < 8:  # "continue", "yes, do it": what was asked stands earlier
+    if units(asked) < 8:  # "continue", "yes, do it": what was asked stands earlier
         earlier = [message["content"] for message in turn.history if message["role"] == "user"]
         asked = "\n".join([*earlier[-1:], asked])
     harm = cues.HARM.search(asked)
@@ -145,10 +145,6 @@ def _edges(text: str) -> list[str]:
     """The first sentences and, in a short message, the last one."""
     parts = [part.strip() for part in _SENTENCE.findall(text) if part.strip()]
     edges = parts[:OPENING_SENTENCES]
-    if len(parts) > OPENING_SENTENCES and _units(text) <= LONG_UNITS:
+    if len(parts) > OPENING_SENTENCES and units(text) <= LONG_UNITS:
         edges.append(parts[-1])
     return [part[:MAX_SENTENCE_CHARS] for part in edges]
-
-
-def _units(text: str) -> int:
-    return len(_UNIT.findall(text))
