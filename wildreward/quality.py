@@ -24,7 +24,7 @@ IMAGE_GENERATION = _any(
     rf"\b(?:generate|create|make|design|draw|paint|show|give|send|produce|render)\b(?: \w+){{0,4}} {_PICTURE}\b"
     r"(?!-?(?: (?:class|process\w*|classif\w*|upload\w*|gallery|tags?|component|file|recognition|url|prompts? for))\b)",
     r"\b(?:draw|sketch|paint|illustrate) (?:me |us )?(?:a|an|the|some|my)\b(?! (?:conclusions?|parallels?|comparisons?"
-    r"|distinction|line between|lesson|inference|connection|attention|table|graph|plot|chart|diagram|vivid|picture of how))",
+    r"|distinction|line between|lesson|inference|connection|attention|table|graph|plot|chart|diagram|picture of))",
     r"\b(?:midjourney|stable ?diffusion|dall[- ]?e|novelai|comfyui|text[- ]to[- ]image|image prompts?)\b",
     r"画(?:一|个|两|几|幅|张|只)|(?:帮我|给我|请)画|画(?:出来|图|画)|绘(?:制|画)一?(?:张|幅|个)|文生图",
     r"(?:生成|制作|创作|设计|做|来|发|给我)(?:一|几|两)?(?:张|幅|个)?[^。，！？\n]{0,12}"
@@ -34,7 +34,7 @@ SEARCH = _any(
     r"\b(?:browse|search|surf) (?:the )?(?:web|internet|online|google)\b|\bgoogle (?:it|this|that|for)\b",
     r"\blook (?:it |this |that )?up (?:online|on the (?:web|internet))\b|\b(?:latest|breaking|today'?s|recent) news\b",
     r"\b(?:current|today'?s|tomorrow'?s) (?:weather|temperature|stock price|exchange rate|price of)\b",
-    r"\b(?:what(?:'s| is) the|give me (?:a|the|some)|send (?:me )?(?:a|the)|provide (?:a|the)) (?:\w+ )?(?:links?|urls?)\b",
+    r"\b(?:what(?:'s| is) the|give me (?:a|the|some)|(?:send|provide) (?:me )?(?:a|the)) (?:\w+ )?(?:links?|urls?)\b",
     r"搜索一下|搜一下|查一下|上网(?:查|搜)|联网|百度一下|最新(?:的)?(?:新闻|消息|资讯)|(?:今天|明天|现在)[^。\n]{0,6}(?:天气|气温|股价)",
     r"(?:给我|发我|发给我|提供)[^。，\n]{0,8}(?:链接|网址)",
 )
@@ -59,15 +59,19 @@ _FILE = (
 )
 
 ATTACHMENT = _any(
-    rf"\battached (?:\w+ )?{_FILE}\b|\bsee (?:the )?attach\w+|\b(?:the|my|in|this) attachments?\b|\battached (?:is|are)\b",
+    rf"\battached (?:\w+ )?{_FILE}\b|\bsee (?:the )?attach\w+|\b(?:the|my|in|this) attachments?\b",
+    r"\battached (?:is|are)\b",
     rf"\b(?:i(?:'ve| have)?|just) (?:uploaded|attached)\b|\buploaded (?:\w+ )?{_FILE}\b",
     r"\bth(?:is|ese) (?:pdfs?|images?|pictures?|screenshots?|photos?|scans?)\b",
-    r"\bin the (?:image|picture|screenshot|photo|pdf)\b|\b(?:image|picture|screenshot|photo) (?:above|below|attached)\b",
-    r"附件|上传(?:了|的)(?:文件|图片|文档|照片|表格)?|(?:这|那)(?:张|幅|个)(?:图|照片|截图|pdf|文件|文档)|截图|看图|如图|图(?:中|里|上)(?:的|是|有)",
+    r"\bin the (?:image|picture|screenshot|photo|pdf)\b",
+    r"\b(?:image|picture|screenshot|photo) (?:above|below|attached)\b",
+    r"附件|上传(?:了|的)(?:文件|图片|文档|照片|表格)?|(?:这|那)(?:张|幅|个)(?:图|照片|截图|pdf|文件|文档)",
+    r"截图|看图|如图|图(?:中|里|上)(?:的|是|有)",
 )
 MEDIA = _any(
     r"\bplay (?:the|this|a|some|that|me) (?:\w+ )?(?:video|song|music|clip|audio|movie)\b|\bwatch this\b",
-    r"\blisten to (?:this|the (?:audio|recording|song))\b|\b(?:this|the|my) (?:audio|video|voice) (?:file|clip|recording)\b",
+    r"\blisten to (?:this|the (?:audio|recording|song))\b",
+    r"\b(?:this|the|my) (?:audio|video|voice) (?:file|clip|recording)\b",
     r"\btranscribe (?:this|the|my)\b|\b(?:summari[sz]e|watch|transcribe) (?:this|the) (?:youtube )?video\b",
     r"播放(?:视频|音乐|歌曲|一首)|听(?:一下)?这(?:段|首)|看(?:一下)?(?:这个|这段)?视频|这(?:段|个)(?:音频|录音|视频)",
 )
@@ -76,10 +80,12 @@ PERSONAL = re.compile(
     r"|(?<![\d.])1[3-9]\d{9}(?!\d)"  # a Chinese mobile number
     r"|(?<![\d-])\(?\d{3}\)?[-. ]\d{3}[-. ]\d{4}(?![\d-])"  # a North American telephone number
     r"|(?<![\d-])\d{3}-\d{2}-\d{4}(?![\d-])"  # a US social security number
-    r"|(?<!\d)[1-9]\d{5}(?:19|20)\d{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])\d{3}[\dXx](?!\w)"  # a Chinese identity card
+    r"|(?<!\d)[1-9]\d{5}(?:19|20)\d{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])\d{3}[\dXx](?!\w)"  # a Chinese id card
     r"|(?<![\d-])(?:4\d{3}|5[1-5]\d{2})([ -]?)\d{4}\1\d{4}\1\d{4}(?![\d-])"  # a payment card
     r"|\+\d{1,3}[ -]?\d{2,4}[ -]\d{3,4}[ -]?\d{3,4}(?!\d)"  # an international telephone number
 )
+
+EDGE_CHARS = 300
 
 Parts = tuple[list[Message], str, str]
 """History, prompt and reply of a row."""
@@ -90,8 +96,8 @@ def drop_reason(row: Mapping[str, Any], settings: LabelSettings) -> str | None:
 
     Only `messages` (ending with prompt and reply) and `language` are read.
 
-    >>> row = {"messages": [{"role": "user", "content": "Draw me a cat"}, {"role": "assistant", "content": "I cannot."}]}
-    >>> drop_reason(row | {"language": "English"}, LabelSettings())
+    >>> messages = [{"role": "user", "content": "Draw me a cat"}, {"role": "assistant", "content": "I cannot."}]
+    >>> drop_reason({"messages": messages, "language": "English"}, LabelSettings())
     'image_generation'
     """
     *history, prompt, response = row["messages"]
@@ -108,7 +114,7 @@ def drop_reason(row: Mapping[str, Any], settings: LabelSettings) -> str | None:
 
 
 def _searches(parts: Parts, _: LabelSettings) -> bool:
-    return bool(_LINK.search(parts[1]) or SEARCH.search(parts[1]))
+    return bool(_LINK.search(parts[1]) or SEARCH.search(_edges(parts[1])))
 
 
 def _asks_identity(parts: Parts, _: LabelSettings) -> bool:
@@ -133,7 +139,12 @@ def _is_long(parts: Parts, settings: LabelSettings) -> bool:
 
 
 def _prompt_matches(pattern: re.Pattern[str]) -> Callable[[Parts, LabelSettings], bool]:
-    return lambda parts, _: pattern.search(parts[1]) is not None
+    return lambda parts, _: pattern.search(_edges(parts[1])) is not None
+
+
+def _edges(prompt: str) -> str:
+    """Where a prompt says what it asks for: between start and end of a long one is the material it is about."""
+    return prompt if len(prompt) <= 2 * EDGE_CHARS else f"{prompt[:EDGE_CHARS]}\n{prompt[-EDGE_CHARS:]}"
 
 
 _FILTERS: Mapping[str, Callable[[Parts, LabelSettings], bool]] = {

@@ -5,6 +5,13 @@ from dataclasses import dataclass
 from wildreward.judge.types import RefusalVerdict, Verdict
 
 
+REASK_TEMPERATURE = 0.3
+"""A re-ask samples at least this warm: at 0 a model would give the same answer again."""
+
+TOP_LOGPROBS = 20
+"""Alternatives asked for per token where log-probabilities are wanted: the most OpenAI gives."""
+
+
 @dataclass
 class Cost:
     """Requests made and tokens used for one question, over all tries. Tokens are None until somebody counts them."""

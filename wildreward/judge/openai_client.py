@@ -17,7 +17,7 @@ import openai
 
 from wildreward.conversations import Message
 from wildreward.judge import prompts, replies
-from wildreward.judge.answers import Answer, Cost
+from wildreward.judge.answers import REASK_TEMPERATURE, TOP_LOGPROBS, Answer, Cost
 from wildreward.judge.completions import Completion, MalformedError, read_completion, retry_after_s
 from wildreward.judge.guard import Guard
 from wildreward.judge.types import RefusalVerdict, TurnText, Verdict
@@ -30,8 +30,6 @@ NO_KEY = "none"
 PASSING_STATUS = frozenset({408, 409, 429})
 FATAL_STATUS = frozenset({401, 402, 403, 404, 405})
 FATAL_CODES = frozenset({"insufficient_quota"})
-TOP_LOGPROBS = 20
-REASK_TEMPERATURE = 0.3
 MAX_DETAIL_CHARS = 300
 
 
