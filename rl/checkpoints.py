@@ -12,12 +12,8 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import yaml
-
-from wildreward.errors import CheckpointError, UsageError
-from wildreward.settings.dpo import FREE_ON_RESUME, DpoSettings
+from wildreward.errors import CheckpointError
 from wildreward.storage import write_text
 
 Rewards = list[list[float | None]]
@@ -79,32 +75,6 @@ class Checkpoints:
         return sorted(self.directory.glob("step_*"))
 
 
-def prepare_output(settings: DpoSettings) -> Path:
-    """The output directory, with settings.yaml in it. Raises UsageError when another run's results are there."""
-    output = Path(settings.output)
-    if settings.overwrite:
-        shutil.rmtree(output, ignore_errors=True)
-    earlier = output / "settings.yaml"
-    if earlier.is_file():
-        differing = _differences(yaml.safe_load(earlier.read_text(encoding="utf-8")), settings)
-        if differing:
-            raise UsageError(
-                f"--output {output}: an earlier run with other settings is there ({', '.join(differing)}); "
-                "choose another directory, or --overwrite"
-            )
-    write_text(str(earlier), settings.to_yaml())
-    return output
-
-
-def finished(output: Path, steps: int) -> dict[str, Any] | None:
-    """The summary of a run that already made these steps."""
-    path = output / "summary.json"
-    if not path.is_file():
-        return None
-    summary = json.loads(path.read_text(encoding="utf-8"))
-    return summary if summary["steps"] == steps else None
-
-
 def publish_policy(checkpoint: Path, output: Path) -> Path:
     """Copy the checkpoint's policy to <output>/policy, replacing an earlier one."""
     final, temporary, old = output / "policy", output / ".policy.tmp", output / ".policy.old"
@@ -115,13 +85,3 @@ def publish_policy(checkpoint: Path, output: Path) -> Path:
     os.replace(temporary, final)
     shutil.rmtree(old, ignore_errors=True)
     return final
-
-
-def _differences(earlier: Any, settings: DpoSettings) -> list[str]:
-    now = settings.model_dump(mode="json")
-    earlier = earlier if isinstance(earlier, dict) else {}
-    return [
-        f"{name}: {earlier.get(name)!r} then, {value!r} now"
-        for name, value in now.items()
-        if name not in FREE_ON_RESUME and earlier.get(name) != value
-    ]

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rl.checkpoints import Checkpoints, State, finished, prepare_output, publish_policy
+from rl.checkpoints import Checkpoints, State, publish_policy
 from rl.loop import OnlineDpo
 from rl.models import load_tokenizer, prompt_ids
 from rl.recorder import Recorder
@@ -22,8 +22,11 @@ from wildreward.cluster import cluster
 from wildreward.errors import UsageError
 from wildreward.improvement import improvement
 from wildreward.prompts import Prompt, read_prompts, split_held_out
-from wildreward.settings.dpo import DpoSettings
+from wildreward.run_directory import facts, finish, open_run
+from wildreward.settings.dpo import FREE_ON_RESUME, DpoSettings
 from wildreward.storage import is_local, write_text
+
+OWNED = ("checkpoints", "policy", "metrics.jsonl", "samples.jsonl", "tensorboard", "summary.json", "report.html")
 
 
 def run(settings: DpoSettings) -> None:
@@ -50,11 +53,12 @@ def improve(settings: DpoSettings, factory: ScorerFactory) -> dict[str, Any]:
     """A run with rewards from `factory`'s scorer; its summary, which is also in summary.json."""
     tokenizer = load_tokenizer(settings.policy, settings.trust_remote_code)
     prompts, held_out, skipped = _prompts(settings, tokenizer)
-    output = prepare_output(settings)
-    done = finished(output, settings.steps)
-    if done is not None:
-        print(f"already finished: {settings.steps} steps are in {output}; raise --steps to continue")
-        return done
+    output = Path(settings.output)
+    if open_run(settings, OWNED, FREE_ON_RESUME) == "done":
+        done = facts(settings.output)
+        if done["steps"] == settings.steps:
+            print(f"already finished: {settings.steps} steps are in {output}; raise --steps to continue")
+            return done
     print(f"{len(prompts)} prompts, {len(held_out)} held out; skipped: {dict(skipped) or 'none'}")
     started = time.perf_counter()
     checkpoints = Checkpoints(output, settings.keep_checkpoints)
@@ -136,6 +140,7 @@ def _finish(
     }
     write_report(output, settings, state, result)
     write_text(str(output / "summary.json"), json.dumps(summary, indent=2) + "\n")
+    finish(settings.output, summary)
     for name, value in (
         ("reward before", result.before),
         ("reward after", result.after),

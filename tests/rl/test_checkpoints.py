@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from rl.checkpoints import Checkpoints, State, finished, prepare_output
-from wildreward.errors import CheckpointError, UsageError
-from wildreward.settings.dpo import DpoSettings
+from rl.checkpoints import Checkpoints, State
+from wildreward.errors import CheckpointError
 
 
 def saving(directory: str) -> None:
@@ -47,22 +46,6 @@ def test_only_the_newest_are_kept(tmp_path: Path) -> None:
 
 def test_an_unreadable_state_is_named(tmp_path: Path) -> None:
     path = Checkpoints(tmp_path, keep=2).write(State(1), saving)
-    (path / "state.json").write_text("{}", encoding="utf-8")
     (path / "state.json").write_text("[", encoding="utf-8")
     with pytest.raises(CheckpointError, match="step_000001"):
         Checkpoints(tmp_path, keep=2).latest()
-
-
-def test_other_settings_in_the_same_output_are_refused_by_name(tmp_path: Path) -> None:
-    prepare_output(DpoSettings(output=str(tmp_path), beta=0.1))
-    prepare_output(DpoSettings(output=str(tmp_path), beta=0.1, steps=500))
-    with pytest.raises(UsageError, match=r"beta: 0\.1 then, 0\.2 now"):
-        prepare_output(DpoSettings(output=str(tmp_path), beta=0.2))
-    prepare_output(DpoSettings(output=str(tmp_path), beta=0.2, overwrite=True))
-
-
-def test_a_run_is_finished_at_exactly_its_steps(tmp_path: Path) -> None:
-    assert finished(tmp_path, 3) is None
-    (tmp_path / "summary.json").write_text('{"steps": 3}', encoding="utf-8")
-    assert finished(tmp_path, 3) == {"steps": 3}
-    assert finished(tmp_path, 4) is None

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,13 +14,13 @@ import ray
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from rl.loop import ScoringError
+from rl.loop import ScoringError, refuse_failing_scorer
 from rl.models import load_tokenizer, prompt_ids
 from rl.program import improve, run
 from rl.recorder import read_lines
-from rl.roles import PolicyPrompt, Roles
+from rl.roles import PolicyPrompt, Roles, Scored
 from rl.rollout import Sampling
-from tests.rl.tiny import FailsOn, ShareOfE, conversations, settings
+from tests.rl.tiny import ShareOfE, conversations, settings
 from wildreward.errors import UsageError, WildrewardError
 from wildreward.prompts import prompts_of_row
 from wildreward.settings.dpo import DpoSettings
@@ -34,8 +35,12 @@ def base(tmp_path_factory: pytest.TempPathFactory, start: Path) -> DpoSettings:
 
 @pytest.fixture(scope="module")
 def finished(base: DpoSettings) -> tuple[DpoSettings, dict[str, Any]]:
-    """An undisturbed run of four steps."""
-    given = base.model_copy(update={"steps": 4})
+    """An undisturbed run of twelve steps, with one prompt among the others that is too long."""
+    long = [{"role": "user", "content": "How is " + "very " * 80 + "old cheese made?"}]
+    path = Path(base.output).parent / "long.jsonl"
+    path.write_text(json.dumps({"messages": long}) + "\n", encoding="utf-8")
+    changed = {"steps": 12, "eval_completions": 8, "prompts_per_step": 8, "lr": 3e-3, "checkpoint_every_steps": 5}
+    given = base.model_copy(update=changed | {"input": (*base.input, str(path))})
     return given, improve(given, ShareOfE)
 
 
@@ -48,13 +53,13 @@ def test_a_run_writes_all_it_promises(finished: tuple[DpoSettings, dict[str, Any
     given, summary = finished
     output = Path(given.output)
     steps = [row for row in read_lines(output / "metrics.jsonl") if "loss" in row]
-    assert [row["step"] for row in steps] == [1, 2, 3, 4]
+    assert [row["step"] for row in steps] == list(range(1, 13))
     for name in ("reward/mean", "reward/margin", "implicit/accuracy", "kl", "entropy", "completion/cut_off_frac"):
         assert all(name in row for row in steps), name
     for role in ("rollout", "scorer", "reference", "learner"):
         assert all(row[f"tokens_per_s/{role}"] > 0 for row in steps)
     assert all(row["staleness"] == 0 for row in steps)
-    assert summary["pairs"] + sum(summary["skipped_pairs"].values()) == 4 * given.prompts_per_step
+    assert summary["pairs"] + sum(summary["skipped_pairs"].values()) == 12 * given.prompts_per_step
     assert json.loads((output / "summary.json").read_text()) == summary
     assert (output / "report.html").stat().st_size > 10_000
     assert list((output / "tensorboard").iterdir())
@@ -77,20 +82,27 @@ def test_a_finished_run_is_not_done_again(
     assert "already finished" in capsys.readouterr().out
 
 
-def test_resumed_equals_undisturbed(finished: tuple[DpoSettings, dict[str, Any]], tmp_path: Path) -> None:
-    given = finished[0].model_copy(update={"output": str(tmp_path), "steps": 2})
+def test_resumed_with_more_engines_equals_undisturbed(
+    finished: tuple[DpoSettings, dict[str, Any]], tmp_path: Path
+) -> None:
+    given = finished[0].model_copy(update={"output": str(tmp_path), "steps": 5})
     improve(given, ShareOfE)
-    continued = improve(given.model_copy(update={"steps": 4}), ShareOfE)
+    continued = improve(given.model_copy(update={"steps": 12, "rollout_engines": 2, "scorers": 2}), ShareOfE)
     assert policies_equal(tmp_path, Path(finished[0].output))
     assert continued["reward"] == finished[1]["reward"]
 
 
-def test_two_engines_and_two_scorers_give_what_one_gives(
-    finished: tuple[DpoSettings, dict[str, Any]], tmp_path: Path
-) -> None:
-    changed = {"output": str(tmp_path), "rollout_engines": 2, "scorers": 2}
-    improve(finished[0].model_copy(update=changed), ShareOfE)
-    assert policies_equal(tmp_path, Path(finished[0].output))
+def test_the_reward_rises(finished: tuple[DpoSettings, dict[str, Any]]) -> None:
+    assert finished[1]["reward"]["difference"]["low"] > 0
+
+
+def test_a_prompt_that_is_too_long_is_counted(finished: tuple[DpoSettings, dict[str, Any]]) -> None:
+    assert finished[1]["skipped_prompts"]["too_long"] == 1
+
+
+def test_another_setting_in_the_same_output_is_refused_by_name(finished: tuple[DpoSettings, dict[str, Any]]) -> None:
+    with pytest.raises(UsageError, match="beta"):
+        improve(finished[0].model_copy(update={"beta": 0.2}), ShareOfE)
 
 
 def test_with_overlap_completions_are_one_version_old(base: DpoSettings, tmp_path: Path) -> None:
@@ -99,16 +111,11 @@ def test_with_overlap_completions_are_one_version_old(base: DpoSettings, tmp_pat
     assert [row["staleness"] for row in rows] == [0, 1, 1, 1]
 
 
-def test_the_reward_rises(base: DpoSettings, tmp_path: Path) -> None:
-    changed = {"output": str(tmp_path), "steps": 12, "eval_completions": 8, "prompts_per_step": 8, "lr": 3e-3}
-    summary = improve(base.model_copy(update=changed), ShareOfE)
-    assert summary["reward"]["difference"]["low"] > 0
-
-
-def test_a_failing_scorer_stops_the_run_and_says_why(base: DpoSettings, tmp_path: Path) -> None:
-    given = base.model_copy(update={"output": str(tmp_path)})
-    with pytest.raises(ScoringError, match="this one cannot be scored"):
-        improve(given, lambda: FailsOn(""))
+def test_a_failing_scorer_stops_the_run_and_says_why() -> None:
+    failed = Scored([], 0, [], [[None, 2.0], [None, None]], Counter({"DataError: this one cannot be scored": 3}))
+    refuse_failing_scorer(failed, limit=0.75)
+    with pytest.raises(ScoringError, match=r"3 of 4 .* this one cannot be scored"):
+        refuse_failing_scorer(failed, limit=0.5)
 
 
 def test_a_checkpoint_that_is_none_is_one_clear_error(base: DpoSettings, tmp_path: Path) -> None:
@@ -123,16 +130,6 @@ def test_a_policy_without_a_chat_template_is_refused(base: DpoSettings, start: P
     tokenizer.save_pretrained(tmp_path)
     with pytest.raises(UsageError, match="chat template"):
         improve(base.model_copy(update={"policy": str(tmp_path)}), ShareOfE)
-
-
-def test_prompts_that_are_too_long_are_counted_and_said(
-    base: DpoSettings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    long = [{"role": "user", "content": "How is " + "very " * 80 + "old cheese made?"}]
-    (tmp_path / "long.jsonl").write_text(json.dumps({"messages": long}) + "\n", encoding="utf-8")
-    changed = {"input": (*base.input, str(tmp_path / "long.jsonl")), "output": str(tmp_path / "run"), "steps": 1}
-    assert improve(base.model_copy(update=changed), ShareOfE)["skipped_prompts"]["too_long"] == 1
-    assert "'too_long': 1" in capsys.readouterr().out
 
 
 def test_more_actors_than_the_cluster_holds_are_refused(base: DpoSettings, tmp_path: Path) -> None:
@@ -153,7 +150,7 @@ def kill(actor: Any) -> None:
     os.kill(ray.get(actor.__ray_call__.remote(lambda self: os.getpid())), signal.SIGKILL)
 
 
-def test_a_dead_engine_and_a_dead_scorer_are_replaced_and_write_the_same(base: DpoSettings) -> None:
+def test_dead_engines_and_scorers_are_replaced_and_a_dead_learner_stops_the_run(base: DpoSettings) -> None:
     tokenizer = load_tokenizer(base.policy)
     rows = [prompts_of_row({"messages": messages})[0] for messages in conversations()[::8]]
     prompts = [PolicyPrompt(prompt, tuple(prompt_ids(tokenizer, prompt.messages))) for prompt in rows]
@@ -163,13 +160,9 @@ def test_a_dead_engine_and_a_dead_scorer_are_replaced_and_write_the_same(base: D
         kill(roles.engines[0])
         kill(roles.scorers[0])
         again = roles.collect(roles.order(prompts, Sampling(2, 6), "seed"))
-    assert again.completions_PG == expected.completions_PG
-    assert again.rewards_PG == expected.rewards_PG
-    assert {item.version for row in again.completions_PG for item in row} == {1}
-
-
-def test_a_dead_learner_is_a_clear_error(base: DpoSettings) -> None:
-    with roles_of(base) as roles:
         kill(roles.learner)
         with pytest.raises(WildrewardError, match="continues from the last checkpoint"):
             roles.learn([], [])
+    assert again.completions_PG == expected.completions_PG
+    assert again.rewards_PG == expected.rewards_PG
+    assert {item.version for row in again.completions_PG for item in row} == {1}

@@ -7,7 +7,16 @@ from pydantic import Field, model_validator
 from wildreward.settings.base import StageSettings
 
 FREE_ON_RESUME = frozenset(
-    {"output", "address", "overwrite", "steps", "checkpoint_every_steps", "keep_checkpoints", "sample_every_steps"}
+    {
+        "steps",
+        "checkpoint_every_steps",
+        "keep_checkpoints",
+        "sample_every_steps",
+        "rollout_engines",
+        "scorers",
+        "cpus_per_actor",
+        "gpus_per_actor",
+    }
 )
 """Fields that do not change what the steps compute: the same run may be continued with other values of these."""
 
