@@ -34,7 +34,7 @@ _ENGLISH = re.compile(
     rf"\bI\s?(?:{_DECLINE})(?:\s+\w+){{0,3}}?\s+(?:{_ACT})"
     r"|\b(?:sorry|apologi[sz]e|apologies|unfortunately)\b[^.!?\n]{0,40}\b(?:can(?:no|')?t|unable|not able|won't)\b"
     r"|\bas an? (?:responsible |ethical )?(?:ai|artificial intelligence|(?:large )?language model)\b[^.!?\n]{0,80}"
-    r"\b(?:can(?:no|')?t|unable|not able|won't|do not|don't|must)\b"
+    r"\b(?:can(?:no|')?t|unable|not able|not allowed|won't|do not|don't|must)\b"
     r"|\b(?:against|violates?|goes against) (?:my|our|the|openai'?s?) [\w' ]{0,30}?"
     r"(?:polic(?:y|ies)|guidelines|programming|principles|rules)\b"
     r"|\bnot (?:comfortable|appropriate) (?:for me )?(?:to|with|providing|discussing|creating)\b"

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 from wildreward.judge.types import RefusalVerdict, Verdict
 
-
 REASK_TEMPERATURE = 0.3
 """A re-ask samples at least this warm: at 0 a model would give the same answer again."""
 

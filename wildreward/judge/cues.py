@@ -28,7 +28,8 @@ _WRONG = (
 )
 _BAD = (
     r"(?:useless|terrible|awful|horrible|garbage|rubbish|trash|nonsense|bad|bullshit|crap|stupid|pathetic|"
-    r"disappointing|unhelpful|not (?:helpful|useful|good|good enough|great|acceptable)|worse|boring|lame|"
+    r"disappointing|unhelpful|not (?:helpful|useful|good|good enough|great|acceptable)|worse|(?:the )?worst|"
+    r"boring|lame|"
     r"pointless|a joke|ridiculous|unacceptable|worthless)"
 )
 _START = r"^(?:(?:ok(?:ay)?|oh|ah|yes|yeah|yep|wow|hmm+|well|alright|haha|right|so|and|but|hi|hello|hey|no)[ ,.!]+)*"
@@ -128,6 +129,7 @@ ENGLISH = {
         r"true)\b",
         r"\b(?:instead of|i asked for|i wanted) .{1,60}\byou (?:gave|wrote|used|did|made)\b|\byou (?:gave|wrote|"
         r"used|did|made|provided) .{1,60}\b(?:instead of|not what|but i)\b",
+        r"\bcontradicts?\b|\bmakes? (?:the )?same mistakes?\b|\bread (?:my|the) (?:question|message|prompt)\b",
         r"\bonce again,? you\b|^(?:but |and |no[ ,]+|why (?:do|did|are) )?you (?:again|still|keep)\b|"
         r"\bas i (?:said|told you|asked|mentioned) (?:before|already|earlier)\b|\bi already (?:said|told you|"
         r"asked)\b",
@@ -164,6 +166,9 @@ ENGLISH = {
         r"\bi(?:'m| am) (?:so |very |really |getting |quite )*(?:disappointed|frustrated|annoyed|not (?:happy|"
         r"satisfied|impressed))\b",
         r"^(?:ok |okay |no |just )*(?:forget (?:it|about it)|never ?mind)\b",
+        r"\bthanks for nothing\b|\bnothing to do with (?:my|what i|the question|this)\b|\b(?:not even close|"
+        r"way off)\b",
+        _START + r"(?:please )?try (?:it )?again\b(?! (?:with|to|in|later|using))",
         r"\bstop (?:saying|repeating|apologi[sz]ing|giving|doing|making|telling|lying)\b",
     ),
     "pardon": _any(  # looks like a complaint, is none
@@ -179,7 +184,8 @@ ENGLISH = {
         r"what(?:'s| is)|how|why|which|is (?:it|this|that|there)|are (?:they|these|"
         r"there)) (?:\w+ ){0,4}(?:great|good|nice|perfect|helpful|useful|interesting|better|works?|cool|clear|"
         r"appreciated)\b",
-        r"\bin advance\b|\bsay (?:thanks|thank you)\b|\bthank(?:s| you) (?:letter|note|email|card|message|"
+        r"\bthanks for nothing\b|\bin advance\b|\bsay (?:thanks|thank you)\b|\bthank(?:s| you) (?:letter|note|"
+        r"email|card|message|"
         r"speech)\b|\b(?:good|great) (?:morning|evening|afternoon|night|day|luck)\b",
         r"^(?:please|can|could|would|will|write|create|give|make|generate|suggest|translate|rewrite|list|show|"
         r"tell)\b.*\bthank(?:s| you)\b",
@@ -245,6 +251,7 @@ CHINESE = {
         r"(?:改|更正|修正|纠正)(?:一下)?(?:错误|过来|这个错)|(?:有|存在)(?:一个|几个|些|很多|个)?(?:错误|问题|"
         r"bug|错别字)(?!.*(?:怎么|如何|吗|？|\?))",
         r"^(?:不是|不|不要|别)[，, ]",
+        r"矛盾|再(?:看|读)一?遍(?:我|题|问)|跟我说的不一样",
         r"我没(?:有)?(?:让|叫|说|问|要)(?:你)?",
     ),
     "rejection": _any(
@@ -289,6 +296,17 @@ UNWILLING = _any(
 """A reply that names a reason not to."""
 
 HARM = _any(
+    r"\b(?:insults?|insulting|bully(?:ing)?|harass(?:ing|ment)?|humiliate|threaten(?:ing)?|defam\w+) (?:\w+ ){0,3}"
+    r"(?:someone|somebody|people|her|him|them|my|a|an|the|that|this)\b",
+    r"\b(?:fake|forged?|counterfeit) (?:\w+ )?(?:note|prescription|certificate|diploma|id|passport|licen[cs]e|"
+    r"reviews?|"
+    r"documents?|invoice|signature)\b",
+    r"\bstolen (?:phone|car|bike|goods|card|property|laptop|data)\b|\bwithout (?:his|her|their|the owner'?s?|anyone|"
+    r"them|him|my (?:wife|husband|partner)) (?:know\w*|permission|consent|notic\w+)\b",
+    r"\b(?:open|enter|get into|unlock)\b.{0,20}\b(?:neighbou?r|somebody|someone|stranger|else)(?:'s)?\b",
+    r"(?:辱骂|侮辱|霸凌|骚扰|威胁|诽谤)[^。，\n]{0,8}(?:人|同学|同事|他|她)|(?:伪造|假的?)[^。，\n]{0,6}(?:证明|"
+    r"病假条|证书|身份证|"
+    r"护照|处方|公章|签名)|偷(?:来的|看)|不让[^。，\n]{0,6}(?:知道|发现)",
     r"\b(?:make|build|create|construct|assemble|cook|synthesi[sz]e|buy|get|produce|manufactur\w+|"
     r"mix)\b.{0,40}\b(?:bombs?|explosives?|grenades?|molotov|pipe ?bombs?|napalm|thermite|ricin|sarin|"
     r"nerve (?:gas|agent)|poison|meth|methamphetamine|heroin|fentanyl|cocaine|lsd|mdma|ghost guns?|silencers?|"
@@ -317,7 +335,8 @@ HARM = _any(
     r"girlfriend|boyfriend|phone)|spy on|secretly record)\b",
     r"(?:制造|制作|自制|配制|合成|做|造|购买|买)[^。，\n]{0,12}(?:炸弹|炸药|爆炸物|毒品|冰毒|海洛因|毒药|枪支|"
     r"枪|武器|燃烧瓶|假币|假证|病毒|木马)",
-    r"(?:杀(?:死|掉|人|害)|谋杀|毒死|投毒|绑架|强奸|迷奸|勒索|报复|跟踪|弄死|伤害)(?:.{0,8}(?:人|他|她|老师|"
+    r"(?:杀(?:死|掉|人|害)(?!.{0,6}(?:进程|任务|线程|程序|虫|细菌|病毒))|谋杀|毒死|投毒|绑架|强奸|迷奸|勒索|"
+    r"报复|跟踪|弄死|伤害)(?:.{0,8}(?:人|他|她|老师|"
     r"同学|邻居|老板|女))?|自杀|自残|割腕|结束(?:自己的)?生命",
     r"(?:破解|盗取|盗|窃取|黑进|入侵|攻击)[^。，\n]{0,12}(?:密码|账号|账户|银行卡|手机|微信|网站|系统|服务器|"
     r"网络|wifi)|(?:诈骗|洗钱|逃税|偷税|偷窃|盗窃|撬锁|开锁偷|钓鱼(?:邮件|网站)|勒索软件|走私|贩毒|赌博网站)",
