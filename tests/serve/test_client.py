@@ -98,7 +98,7 @@ def test_a_killed_replica_under_load_loses_no_request_and_gives_no_wrong_score(
 
     with in_background(client) as first, in_background(client) as second:
         try:
-            with HttpClient(scorer_url) as scorer:
+            with HttpClient(scorer_url, retry=Retry(attempts=12)) as scorer:
                 scorer.score(conversations)
                 os.kill(_replica_pid(), signal.SIGKILL)
                 for _ in range(5):
