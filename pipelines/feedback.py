@@ -13,12 +13,12 @@ from typing import Any, ClassVar
 import ray
 from ray.data import ActorPoolStrategy, DataContext
 from ray.data._internal.execution.execution_callback import ExecutionCallback  # its public home does not export it yet
-from ray.data.checkpoint import CheckpointConfig
 from ray.exceptions import RayTaskError
 
 from pipelines.conversation_files import plan
 from pipelines.conversation_source import ConversationDatasource
 from pipelines.judging import JudgeTurns
+from pipelines.row_checkpoint import use_row_checkpoint
 from pipelines.topics import MeasureTopics
 from wildreward import storage
 from wildreward.errors import JudgeError, WildrewardError
@@ -89,7 +89,7 @@ def absolute(path: str) -> str:
 
 def _context(checkpoint: str) -> DataContext:
     context = DataContext.get_current().copy()
-    context.checkpoint_config = CheckpointConfig("row_id", checkpoint, delete_checkpoint_on_success=False)
+    use_row_checkpoint(context, checkpoint)
     context.target_max_block_size = BLOCK_BYTES
     context.enable_progress_bars = False
     context.print_on_execution_start = False

@@ -18,9 +18,12 @@ def wildfb_rows(feedback: Mapping[str, Any], settings: LabelSettings, funnel: Fu
     turns = {turn["turn"]: turn for turn in feedback["turns"]}
     rows = []
     for refined in refine(feedback, settings):
-        if refined.level is None:
+        if refined.judged_level is None:
             continue  # its error is counted with the turns
         funnel.rows_in += 1
+        if refined.level is None:
+            funnel.drop(refined.dropped or "no_level")
+            continue
         funnel.refined_levels[refined.level] += 1
         row = _row(feedback, turns[refined.turn], refined)
         reason = _class_reason(row, settings) or drop_reason(row, settings)

@@ -8,7 +8,7 @@ buckets, sorted: what a file holds depends on the rows alone, not on how judging
 import io
 import itertools
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,17 +17,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import ray
 
+from pipelines.feedback_files import batches, groups, repeated
 from pipelines.rows import wildfb_rows
 from wildreward import storage
-from wildreward.errors import DataError
 from wildreward.funnel import Funnel
 from wildreward.progress import Progress
 from wildreward.schema import QUARANTINE, WILDFB, table
 from wildreward.settings.label import LabelSettings
 from wildreward.splits import BUCKETS, bucket, default_test_rows, test_threshold
-
-GROUP_BYTES = 32 * 2**20
-"""Feedback read by one task; a few times this in memory."""
 
 PART_ROWS = 20_000
 """Rows in one output file, unless a single conversation has more."""
@@ -69,8 +66,9 @@ class Part:
 
 def write_rows(settings: LabelSettings, staging: str) -> Funnel:
     """Make the rows of --output/feedback and write them below `staging`. Raises when the funnel does not add up."""
-    groups = _groups(storage.join(settings.output, "feedback"))
-    made = [_make_rows.remote(group, settings) for group in groups]
+    grouped = groups(storage.join(settings.output, "feedback"))
+    skips = repeated(grouped)
+    made: list[Any] = [_make_rows.remote(*group, settings) for group in zip(grouped, skips, strict=True)]
     total = Sweep()
     with Progress("label: feedback to rows", total=len(made)) as progress:
         for _, counts in made:
@@ -125,28 +123,14 @@ def _exchange(made: Sequence[Any], parts: Sequence[Part], seed: int, staging: st
             progress.advance()
 
 
-def _groups(folder: str) -> list[list[str]]:
-    """Feedback files in groups of about GROUP_BYTES."""
-    fs, inner = storage.filesystem(folder)
-    fs.invalidate_cache()  # the workers wrote these files, and this process may have listed the folder before
-    found = {path: entry["size"] for path, entry in sorted(fs.find(inner, detail=True).items())}
-    groups: list[list[str]] = []
-    room = 0
-    for path, size in found.items():
-        if size > room:
-            groups.append([])
-            room = GROUP_BYTES
-        groups[-1].append(path if storage.is_local(folder) else fs.unstrip_protocol(path))
-        room -= size
-    return groups
-
-
 @ray.remote(num_returns=2)
-def _make_rows(files: Sequence[str], settings: LabelSettings) -> tuple[dict[str, pa.Table], Sweep]:
+def _make_rows(
+    files: Sequence[str], skip: frozenset[int], settings: LabelSettings
+) -> tuple[dict[str, pa.Table], Sweep]:
     """(the group's rows and quarantined conversations, their counts)."""
     counts = Sweep()
     rows, rejected = [], []
-    for batch in _batches(files):
+    for batch in batches(files, skip):
         made = [row for feedback in batch for row in wildfb_rows(feedback, settings, counts.funnel)]
         refused = [{name: row[name] for name in QUARANTINE.names} for row in batch if row["status"] == "quarantined"]
         counts.rows.update(bucket(row["conversation_hash"], settings.seed) for row in made)
@@ -154,16 +138,6 @@ def _make_rows(files: Sequence[str], settings: LabelSettings) -> tuple[dict[str,
         rows.append(table(made, WILDFB))
         rejected.append(table(refused, QUARANTINE))
     return {"rows": _concat(rows, WILDFB), REJECTED: _concat(rejected, QUARANTINE)}, counts
-
-
-def _batches(files: Sequence[str], rows: int = 256) -> Iterator[list[dict[str, Any]]]:
-    for path in files:
-        try:
-            with storage.open_file(path) as handle, pq.ParquetFile(handle) as file:
-                for batch in file.iter_batches(rows):
-                    yield batch.to_pylist()
-        except pa.ArrowException as error:
-            raise DataError(f"{path}: not a feedback file of ours: {error}") from error
 
 
 @ray.remote
