@@ -5,7 +5,7 @@
 
 A row holds `messages` (the last one is scored), or `prompt` (text or messages) and `response`, or a WildChat
 `conversation` (its last assistant message is scored). Every input row has exactly one row in scores/*.parquet (columns:
-pipelines/score_chunks.py), in the order of the input when the parts are read by name; without a score it has an `error`.
+pipelines/score_chunks.py), in the order of the input when parts are read by name; without a score it has an `error`.
 Each part file is written whole or not at all: the same command continues where a killed run stopped.
 """
 
