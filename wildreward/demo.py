@@ -94,7 +94,8 @@ def _stages(demo: Demo) -> list[dict[str, Any]]:
     label, checkpoint = demo.path("label"), demo.path("train", "checkpoint")
     _generate(demo)
     demo.command(
-        "label", "--input", demo.path("data", "conversations"), "--output", label, *seed,
+        "label", "--input", demo.path("data", "conversations"), "--output", label,
+        "--test-rows", demo.settings.test_rows, *seed,
         what="read the users' follow-ups with the built-in lexicon, refine, filter, split",
     )  # fmt: skip
     demo.command(

@@ -17,6 +17,9 @@ class DemoSettings(StageSettings):
     shards: int = Field(default=4, ge=1)
     """Parquet files they are spread over."""
 
+    test_rows: int = Field(default=80, ge=20)
+    """Labelled rows kept for the test split: more than a tenth, or its intervals would say nothing."""
+
     train_epochs: float = Field(default=3.0, gt=0)
     """Passes of the reward model over the labelled rows."""
 

@@ -6,7 +6,7 @@ from random import Random
 
 from wildreward.scale import NEGATIVE_LEVELS, NEUTRAL, POSITIVE_LEVELS
 from wildreward.synthetic import material
-from wildreward.synthetic.follow_ups import FollowUp, Manner, level_of, mannered, word
+from wildreward.synthetic.follow_ups import Manner, level_of, mannered, word
 from wildreward.synthetic.questions import Question, draw
 from wildreward.synthetic.replies import GRADES, room, write
 
@@ -15,7 +15,7 @@ Message = dict[str, str | None]
 GRADE_WEIGHTS = (20, 23, 15, 22, 20)
 SINGLE_TURN_FRAC = 0.15
 CHINESE_FRAC = 0.25
-TURNS, TURN_WEIGHTS = (1, 2, 3, 4, 5), (20, 30, 25, 15, 10)
+TURNS, TURN_WEIGHTS = (1, 2, 3, 4, 5, 6), (10, 20, 25, 20, 15, 10)
 HINDSIGHT_WINDOW_TURNS = 2
 
 
@@ -61,7 +61,7 @@ def language(rng: Random) -> str:
 
 
 def ordinary(rng: Random) -> Conversation:
-    """A conversation of one to six turns; the last has no follow-up."""
+    """A conversation of one to seven turns; the last has no follow-up."""
     lang, manner = language(rng), Manner.draw(rng)
     question = draw(rng, lang)
     single = rng.random() < SINGLE_TURN_FRAC
@@ -97,10 +97,3 @@ def mine(turns: Sequence[Turn]) -> None:
         opinions = [t for t in window if t.about == turn.about and t.level in POSITIVE_LEVELS | NEGATIVE_LEVELS]
         if opinions and opinions[0].level in POSITIVE_LEVELS:
             turn.mined = opinions[0].level
-
-
-def continues(talk: Conversation, rng: Random, follow_up: FollowUp, grade: int, question: Question) -> None:
-    """Add a reply of a grade to the last prompt, and the follow-up to it, which becomes the next prompt."""
-    talk.messages.append({"role": "assistant", "content": reply(rng, question, grade)})
-    talk.judge(Turn(len(talk.turns), follow_up.level, grade, follow_up.about))
-    talk.messages.append({"role": "user", "content": follow_up.text})
