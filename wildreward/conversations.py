@@ -7,16 +7,17 @@ lose contents and carry other things between messages. The rule, so that nothing
 - System messages, tool calls and tool results are no side of the exchange: messages around them stay neighbours.
   Any other message that cannot be read may have been a prompt, a reply or a follow-up: its neighbours do not touch.
 - A turn is user, assistant, user, each the neighbour of the next.
-- `messages` always alternates, after at most one system message at the start, as chat templates demand: of two replies
-  in a row the later is kept, a user message that got no readable reply is left out (unless it is the last), and so is a
-  reply without a prompt. What was left out is in `skipped`, by its place in the row. A turn counted under the rule
-  above is always whole in `messages`.
+- `messages` alternates, after at most one system message at the start, as chat templates demand: of two replies in a
+  row the later is kept, a user message that got no readable reply is left out (unless it is the last), and so is a
+  reply without a prompt. What was left out is in `skipped`, by its place in the row. One thing goes before
+  alternation: a follow-up stays, even if another user message comes right after it.
 
 The rule never invents a neighbour: after two replies in a row it is not known which one the user answered, and neither
 is judged.
 """
 
 import hashlib
+import itertools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -179,6 +180,9 @@ def _alternating(items: list[_Item]) -> tuple[list[_Item], list[SkippedMessage]]
             continue
         last = kept[-1].role if kept else "system"
         if item.role == last == "user":
+            if _is_follow_up(items, kept):
+                kept.append(item)
+                continue
             skipped.append(SkippedMessage(kept.pop().index, "no_reply"))
         elif item.role == last == "assistant":
             if not _touching(items, kept[-1], item):
@@ -190,6 +194,14 @@ def _alternating(items: list[_Item]) -> tuple[list[_Item], list[SkippedMessage]]
             continue
         kept.append(item)
     return kept, sorted(skipped, key=lambda message: message.index)
+
+
+def _is_follow_up(items: list[_Item], kept: list[_Item]) -> bool:
+    """Whether the last of `kept` is the user's next message after a reply and its prompt."""
+    roles = [item.role for item in kept[-3:]]
+    return roles == ["user", "assistant", "user"] and all(
+        _touching(items, *pair) for pair in itertools.pairwise(kept[-3:])
+    )
 
 
 def _touching(items: list[_Item], earlier: _Item, later: _Item) -> bool:
@@ -206,7 +218,6 @@ def _turns(items: list[_Item], kept: list[_Item]) -> list[Turn]:
         for prompt, response, follow_up in zip(neighbours, neighbours[1:], neighbours[2:], strict=False)
         if (prompt.role, response.role, follow_up.role) == ("user", "assistant", "user")
         and not (prompt.reason or response.reason or follow_up.reason)
-        and follow_up.index in places
     ]
 
 

@@ -1,0 +1,48 @@
+"""Settings of the label stage: what is refused, and what the short words mean."""
+
+from typing import Any
+
+import pytest
+import yaml
+
+from wildreward.errors import UsageError
+from wildreward.settings.label import FILTERS, LabelSettings
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"judge": "openai", "judge_url": "http://x/v1"}, "judge_model: required with judge openai"),
+        ({"judge": "openai", "judge_model": "m"}, "judge_url: required"),
+        ({"judge": "vllm"}, "judge_model: required with judge vllm"),
+        ({"filters": ["media", "typo"]}, "unknown filter 'typo'"),
+        ({"hindsight_min_similarity": 1.5}, "hindsight_min_similarity"),
+        ({"judge_concurrency": 0}, "judge_concurrency"),
+        ({"class_map": "six"}, "class_map"),
+        ({"judge_ur": "x"}, "did you mean judge_url"),
+    ],
+)
+def test_a_wrong_setting_is_refused_by_name(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        LabelSettings.parse(given)
+
+
+def test_none_and_all_are_words_for_nothing_and_everything() -> None:
+    settings = LabelSettings(filters=("none",), languages=("all",))
+    assert (settings.filters, settings.languages) == ((), ())
+    assert LabelSettings().filters == FILTERS
+
+
+def test_written_settings_are_read_back_alike() -> None:
+    settings = LabelSettings(filters=("none",), languages=("all",), judge_engine={"max_model_len": 4096})
+    assert LabelSettings.parse(yaml.safe_load(settings.to_yaml())) == settings
+
+
+@pytest.mark.parametrize(("name", "classes"), [("four", [1, 2, None, 3, 4]), ("binary", [1, 1, None, 2, 2])])
+def test_class_maps_drop_neutral_turns(name: Any, classes: list[int | None]) -> None:
+    settings = LabelSettings(class_map=name)
+    assert [settings.classes.get(level) for level in range(1, 6)] == classes
+
+
+def test_five_classes_keep_neutral_turns() -> None:
+    assert LabelSettings(class_map="five").classes[3] == 3
