@@ -21,7 +21,7 @@ from wildreward.conversations import Conversation, read_conversation
 from wildreward.judge.lexicon import read_feedback, read_refusal
 from wildreward.judge.types import TurnText
 from wildreward.refusals import looks_like_refusal
-from wildreward.scale import LEVELS, NEGATIVE_LEVELS
+from wildreward.scale import LEVELS, NEGATIVE_LEVELS, NEUTRAL
 from wildreward.synthetic.generate import sample
 
 
@@ -58,6 +58,14 @@ def against_truth(conversations: int, seed: int) -> None:
     kappa = cohen_kappa_score(true, read, labels=list(LEVELS), weights="quadratic")
     print(f"generator, {conversations} conversations, seed {seed}: {len(true)} turns")
     print(f"  accuracy {np.mean(np.equal(true, read)):.3f}, quadratic weighted kappa {kappa:.3f}")
+    spoken = [(level, guess) for level, guess in zip(true, read, strict=True) if guess != NEUTRAL]
+    right = sum(level == guess for level, guess in spoken)
+    side = sum((level < NEUTRAL) == (guess < NEUTRAL) and level != NEUTRAL for level, guess in spoken)
+    print(
+        f"  where it says more than neutral ({len(spoken)} turns): level right {right / len(spoken):.3f}, "
+        f"sign right {side / len(spoken):.3f}; of turns that are not neutral it finds "
+        f"{sum(level != NEUTRAL for level, _ in spoken) / sum(level != NEUTRAL for level in true):.3f}"
+    )
     print("  confusion (rows: true level 1..5, columns: lexicon)")
     print(confusion_matrix(true, read, labels=list(LEVELS)))
     print(f"  refusals asked about, (truth, verdict): {dict(refusals)}")

@@ -112,8 +112,10 @@ ENGLISH = {
         r"giving)\b.{0,30}\b(?:errors?|issue|problem|exception|wrong|same)\b",
         r"^(?:(?:the|it's) )?(?:the )?same (?:issue|error|problem|result|thing|mistake)\b|\bstill (?:the same|"
         r"wrong|missing|not|has|have|shows|too|an? error)\b",
-        r"\bthat'?s not (?:what|how|an?|the|my|in)\b|\bthis is not (?:what|how|an?|the|my|in)\b|"
-        r"\bit's not (?:what|an?|the|my|in)\b|\bthat is not (?:what|how|an?|the|my|in)\b",
+        r"\bthat'?s not (?:what(?! i (?:asked|wanted|want|mean|need|was|requested|had))|how|an?|the|my|in)\b|"
+        r"\bthis is not (?:what(?! i (?:asked|wanted|want|mean|need|was|requested|had))|how|an?|the|my|in)\b|"
+        r"\bit's not (?:what(?! i (?:asked|wanted|want|mean|need|was|requested|had))|an?|the|my|in)\b|"
+        r"\bthat is not (?:what(?! i (?:asked|wanted|want|mean|need|was|requested|had))|how|an?|the|my|in)\b",
         r"\b(?:is|are|was|were) (?:also )?missing\b(?!.*\?$)|\bthere (?:is|are|'s) (?:a|an|some|several|still|"
         r"no)? ?(?:mistakes?|errors?|typos?|bugs?)\b(?!.*\?$)",
         rf"\b{_IT}{_IS}(?: still| way| a bit| a little| much| far)* too (?:long|short|generic|formal|vague|"

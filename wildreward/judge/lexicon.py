@@ -27,6 +27,11 @@ LONG_UNITS = 60
 
 _FENCE = re.compile(r"```.*?(?:```|\Z)", re.DOTALL)
 _QUOTED = re.compile(r"[\"“][^\"“”\n]{25,}[\"”]|^>.*$", re.MULTILINE)
+_TASK = re.compile(
+    r"(\b(?:translate|rephrase|paraphrase|proofread|correct|fix|summari[sz]e|rewrite|improve|classify)\b[^:：\n]{0,60}[:：]"
+    r"|(?:翻译|润色|改写|总结|修改|校对)[^:：\n]{0,20}[:：]).*",
+    re.DOTALL | re.IGNORECASE,
+)
 _SENTENCE = re.compile(r"[^.!?。！？\n]+[.!?。！？~]*")
 _TRACE = re.compile(
     r"Traceback \(most recent|^\s*\w*(?:Error|Exception)\b[:(]|\berror(?:\[\w+\])?:|\bundefined reference\b",
@@ -137,8 +142,9 @@ def read_refusal(turn: TurnText) -> tuple[int, str]:
 
 
 def _own_words(text: str) -> str:
-    """The message without code and long quotations, which are material."""
-    return _QUOTED.sub(" ", _FENCE.sub("\n", text.replace("’", "'").replace("‘", "'")))
+    """The message without code, long quotations and what follows "translate this:", which are material."""
+    plain = _FENCE.sub("\n", text.replace("’", "'").replace("‘", "'"))
+    return _TASK.sub(r"\1", _QUOTED.sub(" ", plain))
 
 
 def _edges(text: str) -> list[str]:
