@@ -121,7 +121,7 @@ def test_a_run_killed_with_its_driver_ends_with_the_same_weights(
     command = [sys.executable, "-m", "train", "--config", str(config)]
     environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while not list(Path(killed.output).glob("run/ckpt_0000*")) and time.monotonic() < deadline:
         time.sleep(0.05)
     process.send_signal(signal.SIGKILL)
