@@ -2,7 +2,7 @@
 
     python -m tests.benchmarks.lexicon_quality --wildchat ../shared/data/wildchat --rated ../shared/data/rated
 
-Prints, for the generator: accuracy, quadratic weighted kappa and the confusion of levels, and the same for refusals; for
+Prints, for the generator: accuracy, quadratic weighted kappa, the confusion of levels, and the refusal verdicts; for
 rated conversations: Spearman correlation of levels with ratings; for real logs: the distribution of levels.
 """
 
