@@ -28,7 +28,19 @@ MODEL_SETTINGS = (
 )
 """Of judges that are language models: what the answer depends on. Where and how fast it is asked does not matter."""
 
-WITHOUT_EFFECT_ON_ROWS = ("output", "address", "overwrite")
+ROW_SETTINGS = (
+    "hindsight_min_similarity",
+    "filters",
+    "min_prompt_units",
+    "min_response_units",
+    "max_history_messages",
+    "max_total_units",
+    "languages",
+    "class_map",
+    "test_rows",
+    "seed",
+)
+"""What the rows depend on besides the feedback: another value makes the rows again, and asks no judge."""
 
 
 @dataclass
@@ -48,7 +60,9 @@ class LabelState:
         if settings.overwrite:
             for name in OWNED:
                 storage.remove(storage.join(settings.output, name))
-        state = cls(settings.output, feedback=_made_from(settings, files), rows=_rows_made_from(settings))
+        feedback = _made_from(settings, files)
+        rows = {"feedback": feedback, "settings": settings.model_dump(mode="json", include=set(ROW_SETTINGS))}
+        state = cls(settings.output, feedback, rows)
         earlier = state._read("feedback.json")
         if earlier is None:
             state._refuse_foreign()
@@ -121,10 +135,6 @@ def expensive_settings(settings: LabelSettings) -> dict[str, Any]:
 def _made_from(settings: LabelSettings, files: Sequence[str]) -> dict[str, Any]:
     sizes = {path: size_bytes(path) for path in files}
     return {"settings": expensive_settings(settings), "files": sizes, "limit": settings.limit}
-
-
-def _rows_made_from(settings: LabelSettings) -> dict[str, Any]:
-    return settings.model_dump(mode="json", exclude=set(WITHOUT_EFFECT_ON_ROWS))
 
 
 def _refuse_other_judge(output: str, then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
