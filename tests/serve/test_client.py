@@ -110,9 +110,11 @@ def test_a_killed_replica_under_load_loses_no_request_and_gives_no_wrong_score(
 
 
 def _replica_pid() -> int:
+    import ray
     from ray.util.state import list_actors
 
-    actors = list_actors(filters=[("state", "=", "ALIVE")], detail=True)
+    address = ray.get_runtime_context().gcs_address  # this test's own cluster, where several run on the machine
+    actors = list_actors(address, filters=[("state", "=", "ALIVE")], detail=True)
     return next(int(actor.pid) for actor in actors if actor.pid and "#scorer#" in (actor.name or ""))
 
 
