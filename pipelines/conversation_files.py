@@ -6,6 +6,7 @@ can be continued.
 """
 
 import gzip
+import io
 import json
 import os
 import re
@@ -146,7 +147,8 @@ def _record(batch: pa.RecordBatch, offset: int, row: int) -> Record | BadRecord:
 
 def _jsonl_records(path: str) -> Iterator[Record | BadRecord]:
     with storage.open_file(path) as raw:
-        handle = cast(IO[bytes], gzip.GzipFile(fileobj=raw)) if path.endswith(".gz") else raw
+        unpacked = gzip.GzipFile(fileobj=raw) if path.endswith(".gz") else raw
+        handle = io.BufferedReader(cast(io.RawIOBase, unpacked))  # remote files read lines without a bound
         row = 0
         for line in _lines(handle):
             if line is None:

@@ -26,6 +26,8 @@ def groups(folder: str) -> list[list[str]]:
     found: list[list[str]] = []
     room = 0
     for path, entry in sorted(fs.find(inner, detail=True).items()):
+        if not path.endswith(".parquet"):
+            continue  # object stores keep an empty object for a directory
         if entry["size"] > room:
             found.append([])
             room = GROUP_BYTES

@@ -75,8 +75,14 @@ def publish(state: LabelState, funnel: Funnel, seconds: dict[str, float]) -> Non
 
 
 def _move(source: str, target: str) -> None:
-    fs, inner = storage.filesystem(source)
-    fs.mv(inner, storage.filesystem(target)[1], recursive=True)
+    fs, start = storage.filesystem(source)
+    _, end = storage.filesystem(target)
+    if storage.is_local(source):
+        fs.mv(start, end, recursive=True)
+        return
+    fs.invalidate_cache()  # the workers wrote these files
+    for path in fs.find(start):
+        fs.mv(path, end + path.removeprefix(start))
 
 
 def _closing(output: str, summary: dict[str, Any]) -> str:

@@ -1,0 +1,60 @@
+"""Input and output on S3, against a real S3 endpoint on loopback."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import boto3
+import pytest
+from moto.server import ThreadedMotoServer
+
+from tests.pipelines.label_chats import settings, write_chats
+
+
+@pytest.fixture
+def s3() -> Iterator[dict[str, str]]:
+    """Environment of a process that finds the bucket `chats`."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    environment = {
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+    yield environment
+    server.stop()
+
+
+def test_chats_in_a_bucket_become_rows_in_a_bucket_and_the_second_time_nothing_is_done(
+    tmp_path: Path, s3: dict[str, str]
+) -> None:
+    client = boto3.client(
+        "s3",
+        endpoint_url=s3["AWS_ENDPOINT_URL"],
+        region_name="us-east-1",
+        aws_access_key_id="test",
+        aws_secret_access_key="test",
+    )
+    client.create_bucket(Bucket="chats")
+    for path in write_chats(tmp_path / "chats").glob("*.jsonl"):
+        client.upload_file(str(path), "chats", f"in/{path.name}")
+    config = tmp_path / "config.yaml"
+    config.write_text(settings("s3://chats/in", "s3://chats/out", address="local").to_yaml())
+    command = [sys.executable, "-m", "pipelines.label", "--config", str(config)]
+    runs = [
+        subprocess.run(command, env=os.environ | s3, capture_output=True, text=True, timeout=200, check=False)
+        for _ in range(2)
+    ]
+    assert [run.returncode for run in runs] == [0, 0], runs[0].stderr + runs[1].stderr
+    assert "nothing to do" in runs[1].stdout
+    found = [item["Key"] for item in client.list_objects_v2(Bucket="chats", Prefix="out/")["Contents"]]
+    assert {name.split("/")[1] for name in found} > {"feedback", "wildfb", "quarantine", "summary.json", "report.html"}
+    assert not [name for name in found if "staging" in name]
+    summary = json.loads(client.get_object(Bucket="chats", Key="out/summary.json")["Body"].read())
+    assert summary["conversations"] == {"in": 40, "kept": 40, "no_follow_up": 0, "quarantined": {}}
