@@ -22,12 +22,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import numpy as np
+import psutil  # type: ignore[import-untyped]  # its stubs are a package of their own, for two benchmarks
 
 ROOT = Path(__file__).parents[2]
 CORES = os.cpu_count() or 1
@@ -41,6 +42,8 @@ class Load:
     requests: int
     seconds: float
     latencies_ms: list[float]
+    cpu_s: float = 0.0
+    """CPU seconds of the server's processes; beside the clock, as it hardly depends on what else the machine does."""
 
     @property
     def per_second(self) -> float:
@@ -62,7 +65,9 @@ def main() -> None:
         for round_number, name in itertools.product(range(args.rounds), args.systems):
             with _system(name, checkpoint, args) as url:
                 _run_clients(url, texts, args, seconds=3)  # warm
-                runs[name].append(_run_clients(url, texts, args, args.seconds))
+                before = _cpu_s()
+                load = _run_clients(url, texts, args, args.seconds)
+                runs[name].append(replace(load, cpu_s=_cpu_s() - before))
                 differences[name] = _largest_difference(url, checkpoint, texts[:64])
             print(f"round {round_number + 1} {name:<12} {runs[name][-1].per_second:7.1f} requests/s", flush=True)
     _print_table(runs)
@@ -123,6 +128,16 @@ def _checkpoint(folder: Path) -> Path:
     model, tokenizer = new_model("minilm", "independent")
     save_checkpoint(folder / "minilm", model, tokenizer, InputTemplate(max_tokens=MAX_TOKENS))
     return folder / "minilm"
+
+
+def _cpu_s() -> float:
+    """Of every process this one started and that still runs: the servers, as the clients have ended."""
+    total = 0.0
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            times = process.cpu_times()
+            total += times.user + times.system
+    return total
 
 
 @contextlib.contextmanager
@@ -222,14 +237,13 @@ async def _load(url: str, texts: list[str], args: argparse.Namespace) -> dict[st
 def _print_table(runs: dict[str, list[Load]]) -> None:
     rates = {name: float(np.median([load.per_second for load in loads])) for name, loads in runs.items()}
     baselines = [name for name in ("worker", "router") if name in rates]
-    print(
-        f"\n{'system':<12} {'req/s':>7} {'p50 ms':>7} {'p95 ms':>7} {'p99 ms':>7}"
-        + "".join(f" {f'x {b}':>9}" for b in baselines)
-    )
+    ratio_names = "".join(f" {f'x {name}':>9}" for name in baselines)
+    print(f"\n{'system':<12} {'req/s':>7} {'p50 ms':>7} {'p95 ms':>7} {'p99 ms':>7} {'CPU ms/req':>10}{ratio_names}")
     for name, loads in runs.items():
         p50, p95, p99 = np.percentile([ms for load in loads for ms in load.latencies_ms], [50, 95, 99])
+        cpu_ms = 1000 * sum(load.cpu_s for load in loads) / sum(load.requests for load in loads)
         ratios = "".join(f" {rates[name] / rates[b]:9.2f}" for b in baselines)
-        print(f"{name:<12} {rates[name]:7.1f} {p50:7.0f} {p95:7.0f} {p99:7.0f}{ratios}")
+        print(f"{name:<12} {rates[name]:7.1f} {p50:7.0f} {p95:7.0f} {p99:7.0f} {cpu_ms:10.1f}{ratios}")
 
 
 def _largest_difference(url: str, checkpoint: Path, texts: list[str]) -> float:
