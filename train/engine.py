@@ -39,6 +39,7 @@ def config(settings: TrainSettings) -> dict[str, Any]:
                 "betas": list(settings.betas),
                 "weight_decay": settings.weight_decay,
                 "torch_adam": True,
+                "fused": True,
             },
         },
     }

@@ -265,8 +265,10 @@ def _model(settings: TrainSettings, labels: torch.Tensor) -> tuple[Any, Any]:
     )
     if model.cutpoints is not None and settings.cutpoint_freedom == "fixed":
         model.cutpoints.requires_grad_(False)
+    backbone: Any = model.backbone
+    if settings.freeze_embeddings:
+        backbone.get_input_embeddings().requires_grad_(False)
     if settings.gradient_checkpointing:
-        backbone: Any = model.backbone
         backbone.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     return model, tokenizer
 

@@ -27,9 +27,8 @@ pytestmark = pytest.mark.usefixtures("ray_cluster")
 def trained(
     tiny_settings: dict[str, Any], tmp_path_factory: pytest.TempPathFactory, ray_cluster: None
 ) -> TrainSettings:
-    settings = TrainSettings(
-        output=str(tmp_path_factory.mktemp("run") / "out"), evaluate_every_steps=10, **tiny_settings
-    )
+    output = str(tmp_path_factory.mktemp("run") / "out")
+    settings = TrainSettings(output=output, evaluate_every_steps=10, zero_stage=0, **tiny_settings)
     run(settings)
     return settings
 

@@ -91,6 +91,9 @@ class TrainSettings(StageSettings):
     betas: tuple[float, float] = (0.9, 0.999)
     """AdamW betas."""
 
+    freeze_embeddings: bool = False
+    """Leave the input embeddings as they are: half of a small backbone's weights, and what few rows overfit first."""
+
     max_grad_norm: float = Field(default=1.0, gt=0)
     """Gradients are clipped to this global norm."""
 
