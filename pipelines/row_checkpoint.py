@@ -1,7 +1,7 @@
 """How Ray Data's row checkpoint is loaded: which conversations a run need not judge again.
 
-Ray's own loader reads the recorded ids as a dataset with a shuffle into one block; that took over a minute on two busy
-cores where reading the files takes a second. This one reads them in one task, and cleans up as Ray's does before.
+Ray's own loader reads the recorded ids as a dataset with a shuffle into one block, which needs CPU slots that the run's
+own actors may hold. This one reads them in one task, and cleans up as Ray's does before.
 """
 
 from typing import Any
