@@ -66,7 +66,7 @@ def improve(settings: DpoSettings, factory: ScorerFactory) -> dict[str, Any]:
         roles = Roles(settings, factory)
         try:
             state = _resume(checkpoints, roles, settings.steps)
-            with Recorder(output, state.step) as recorder:
+            with Recorder(output, state.step if state.evaluations else -1) as recorder:
                 OnlineDpo(settings, roles, prompts, held_out, state, recorder, checkpoints).run()
         finally:
             roles.close()

@@ -28,7 +28,7 @@ def conversations() -> list[list[dict[str, str]]]:
 def tiny_policy(directory: Path, steps: int = 40, seed: int = 0) -> Path:
     """A Llama of two layers, 32 wide, that has seen `conversations` for a moment."""
     new_policy(directory, conversations(), seed, vocabulary=400, hidden=32, layers=2, heads=2, max_tokens=128)
-    warm_start(directory, conversations(), steps, seed, lr=5e-3)
+    warm_start(directory, conversations(), steps, seed, lr=2e-2)
     return directory
 
 

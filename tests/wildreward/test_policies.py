@@ -40,7 +40,7 @@ def test_the_same_seed_gives_the_same_files(policy: Path, tmp_path: Path) -> Non
 def test_a_warm_start_lowers_the_loss_on_the_replies(policy: Path, tmp_path: Path) -> None:
     new_policy(tmp_path, conversations(), seed=0, vocabulary=400, hidden=32, layers=2, heads=2, max_tokens=128)
     losses: list[float] = []
-    tail = warm_start(tmp_path, conversations(), steps=40, lr=5e-3, on_step=lambda _, loss: losses.append(loss))
+    tail = warm_start(tmp_path, conversations(), steps=40, lr=2e-2, on_step=lambda _, loss: losses.append(loss))
     assert tail < losses[0] / 2
     before, after = (load_file(path / "model.safetensors") for path in (policy, tmp_path))
     assert any(not torch.equal(before[name], after[name]) for name in before)
