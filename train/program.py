@@ -228,9 +228,9 @@ def _finish(settings: TrainSettings, data: Data, result: Any) -> None:
         "validation": {name: value for name, value in metrics.items() if name not in ("step", "select")},
         "selected_by": settings.select_by if data.validation_rows else "last step",
     }
+    run_directory.finish(settings.output, described)
     if not settings.keep_state:
         storage.remove(storage.join(settings.output, RUN_NAME))
-    run_directory.finish(settings.output, described)
     _show(described)
 
 
