@@ -173,7 +173,7 @@ def _warm_start(demo: Demo) -> None:
 
     directory, settings = demo.path("policy"), demo.settings
     done = Path(directory, WARM_STARTED)
-    with demo.timed("policy", "a 4M Llama, warm-started on the generated conversations, good and bad replies alike"):
+    with demo.timed("policy", "a 2M Llama, warm-started on the generated conversations, good and bad replies alike"):
         if done.exists():
             print(f"reused: {directory}")
             return

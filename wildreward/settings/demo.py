@@ -20,10 +20,10 @@ class DemoSettings(StageSettings):
     test_rows: int = Field(default=80, ge=20)
     """Labelled rows kept for the test split: more than a tenth, or its intervals would say nothing."""
 
-    train_epochs: float = Field(default=3.0, gt=0)
+    train_epochs: float = Field(default=2.0, gt=0)
     """Passes of the reward model over the labelled rows."""
 
-    warm_start_steps: int = Field(default=300, ge=1)
+    warm_start_steps: int = Field(default=400, ge=1)
     """Steps of supervised fine-tuning that teach the small policy to write replies of all qualities."""
 
     dpo_steps: int = Field(default=12, ge=1)
