@@ -150,7 +150,7 @@ def read_settings(stage: Stage, argv: Sequence[str]) -> "StageSettings":
         path = find_config(config, [stage.preset_dir])
         values = read_yaml(path)
         where = f"{stage.name} ({path.name} and flags)"
-    return cls.parse(values | given, where)
+    return cls.parse(values | given, where).with_absolute_paths()
 
 
 def _parser(stage: Stage, cls: "type[StageSettings]") -> argparse.ArgumentParser:

@@ -35,7 +35,18 @@ def test_a_flag_overrides_the_yaml_file_and_the_rest_of_the_file_stands(tmp_path
     config = tmp_path / "mine.yaml"
     config.write_text("output: from-file\nseed: 3\n")
     settings = read_settings(STAGES["demo"], ["--config", str(config), "--seed", "4"])
-    assert (settings.output, settings.seed) == ("from-file", 4)
+    assert (Path(settings.output).name, settings.seed) == ("from-file", 4)
+
+
+def test_relative_paths_become_absolute_and_names_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray Train's workers stand in another directory than the user."""
+    (tmp_path / "minilm").mkdir()
+    (tmp_path / "chats").mkdir()
+    monkeypatch.chdir(tmp_path)
+    arguments = ["--input", "chats", "s3://bucket/chats", "--output", "out", "--backbone", "minilm"]
+    settings = read_settings(STAGES["train"], arguments).model_dump()
+    assert settings["input"] == (str(tmp_path / "chats"), "s3://bucket/chats")
+    assert (settings["output"], settings["backbone"]) == (str(tmp_path / "out"), "minilm")
 
 
 def test_an_unknown_key_in_a_yaml_file_names_the_file_and_a_close_field(tmp_path: Path) -> None:

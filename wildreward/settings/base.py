@@ -4,6 +4,7 @@ Every field is documented by the string literal under it, is a `--flag` of the s
 """
 
 import difflib
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -12,6 +13,9 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from wildreward.errors import UsageError
+
+PATH_FIELDS = {"output", "input", "eval_input", "checkpoint", "policy", "backbone", "template", "token_file"}
+"""Fields that may hold a local path."""
 
 
 class Settings(BaseModel):
@@ -45,6 +49,23 @@ class StageSettings(Settings):
 
     overwrite: bool = False
     """Delete what an earlier run with other settings left in --output, instead of refusing."""
+
+    def with_absolute_paths(self) -> Self:
+        """Relative local paths as the user's directory means them: Ray's workers may stand in another one."""
+        update: dict[str, Any] = {}
+        for name in PATH_FIELDS & set(type(self).model_fields):
+            value = getattr(self, name)
+            if isinstance(value, tuple):
+                update[name] = tuple(map(_absolute, value))
+            elif value and "Literal" not in str(type(self).model_fields[name].annotation):
+                update[name] = os.path.abspath(value) if name == "output" and "://" not in value else _absolute(value)
+        return self.model_copy(update=update)
+
+
+def _absolute(path: str) -> str:
+    """Hub ids, URLs and names such as "minilm" are no paths here, and stay as they are."""
+    is_path = os.path.exists(path) or any(sign in path for sign in "*?[")
+    return os.path.abspath(path) if is_path and "://" not in path and path != "minilm" else path
 
 
 def _explain(cls: type[Settings], item: Any, where: str) -> str:
