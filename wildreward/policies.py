@@ -1,10 +1,10 @@
 """A small real policy made from nothing, for machines without a hub: the stand-in for a chat model in demo and tests.
 
     new_policy("runs/policy", conversations, seed=0)      # byte-level BPE tokenizer, chat template, a 2M Llama
-    warm_start("runs/policy", conversations, steps=400)   # short supervised fine-tuning: it writes plausible replies
+    warm_start("runs/policy", conversations, steps=600)   # short supervised fine-tuning: it writes plausible replies
 
 The tokenizer is trained on the given conversations: any text, Chinese included, decodes to exactly what was encoded,
-and a vocabulary of 2,048 keeps the output layer from dominating the time of so small a model.
+and a vocabulary of 4,096 keeps the output layer from dominating the time of so small a model.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -34,7 +34,7 @@ def new_policy(
     conversations: Iterable[Sequence[Message]],
     seed: int = 0,
     *,
-    vocabulary: int = 2048,
+    vocabulary: int = 4096,
     hidden: int = 192,
     layers: int = 3,
     heads: int = 4,
@@ -101,7 +101,7 @@ def train_tokenizer(texts: Sequence[str], vocabulary: int) -> Any:
 def warm_start(
     directory: str | Path,
     conversations: Sequence[Sequence[Message]],
-    steps: int = 400,
+    steps: int = 600,
     seed: int = 0,
     *,
     lr: float = 2e-2,
