@@ -169,8 +169,11 @@ def score_over_http(url: str) -> list[dict[str, Any]]:
 
 def _warm_start(demo: Demo) -> None:
     """A small policy that writes replies of all qualities: there is no hub here to take one from."""
+    from transformers.utils import logging
+
     from wildreward.policies import new_policy, warm_start
 
+    logging.disable_progress_bar()  # bars of files that are written in a blink
     directory, settings = demo.path("policy"), demo.settings
     done = Path(directory, WARM_STARTED)
     with demo.timed("policy", "a 2M Llama, warm-started on the generated conversations, good and bad replies alike"):

@@ -56,7 +56,7 @@ def show(summary: Mapping[str, Any], output: str) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title="What happened", title_justify="left", show_header=False, pad_edge=False)
+    table = Table(title="What happened", title_justify="left", show_header=False, box=None, pad_edge=False)
     for name, value in rows(summary):
         table.add_row(name, value)
     console = Console(soft_wrap=False, highlight=False)
@@ -76,11 +76,12 @@ def rows(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [
         ("conversations", f"{conversations['in']} read, {conversations['kept']} judged, {no_rows} not judged"),
         ("WildFB rows", f"{sides['train']} to train, {sides['test']} to test, {dropped} dropped"),
-        ("lexicon judge, true levels", _levels(judge["judged"])),
-        ("rows' levels, true levels", _levels(judge["rows"])),
+        ("judge, true levels", _levels(judge["judged"])),
+        ("rows, true levels", _levels(judge["rows"])),
         ("filter cases dropped", f"{sum(done for done, _ in filters)} of {sum(made for _, made in filters)}"),
-        ("refusal verdicts", "{} of {} right".format(*judge["refusals"])),
-        ("reward model, test", f"{CLAIM} {interval(metrics[CLAIM])}, length alone {_number(length['value'])}"),
+        ("refusal verdicts", "{} of {} asked right, {} refusals made".format(*judge["refusals"])),
+        ("reward model, test", f"{CLAIM.replace('_', ' ')} {interval(metrics[CLAIM])}"),
+        ("  length alone", interval(length)),
         ("  better by", interval(length["difference"])),
         ("  quadratic kappa", interval(metrics["quadratic_kappa"])),
         ("policy's reward", f"{interval(reward['before'])} -> {interval(reward['after'])}"),
@@ -118,7 +119,7 @@ def _number(value: float | None) -> str:
 
 
 def _levels(found: Mapping[str, Any]) -> str:
-    return f"accuracy {found['accuracy']:.3f}, quadratic kappa {found['quadratic_kappa']:.3f} ({found['turns']} turns)"
+    return f"accuracy {found['accuracy']:.3f}, quadratic kappa {found['quadratic_kappa']:.3f}, n {found['turns']}"
 
 
 def _json(output: str, *parts: str) -> Any:

@@ -27,7 +27,7 @@ def summary(gain: tuple[float, float, float], before: float, after: float) -> di
             "conversations": {"in": 10, "kept": 7, "no_follow_up": 2, "quarantined": {"bad_json": 1}},
             "rows": {"train": 5, "test": 2, "dropped": {"neutral": 3}},
         },
-        "judge": {"judged": levels, "rows": levels, "refusals": (1, 2), "filters": {"media": (3, 4)}},
+        "judge": {"judged": levels, "rows": levels, "refusals": (1, 2, 3), "filters": {"media": (3, 4)}},
         "reward_model": {"metrics": {demo_report.CLAIM: metric, "quadratic_kappa": estimate(0.3, 0.1, 0.5)}},
         "policy": {"reward": reward, "win_rate": {"mean": 0.6, "low": 0.5, "high": 0.7}},
         "seconds": {"label": 12.0},

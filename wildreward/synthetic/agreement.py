@@ -34,8 +34,8 @@ class Agreement:
     """What the judge said, over all turns with a known level."""
     rows: LevelAgreement
     """The levels of the training rows, after hindsight, refusal validation and the filters."""
-    refusals: tuple[int, int]
-    """Refusals that met a negative turn and got the right verdict; how many there are."""
+    refusals: tuple[int, int, int]
+    """Right verdicts; refusals for which one was asked, as the judge had read the turn as negative; refusals made."""
     filters: Mapping[str, tuple[int, int]]
     """Filter -> turns made for it of which no row is left; how many there are."""
     hindsight: Mapping[str, tuple[int, int]]
@@ -90,9 +90,11 @@ def measure(label_output: str, truth_path: str) -> Agreement:
     )
 
 
-def _refusals(truth: Mapping[Key, Any], judged: Mapping[Key, Any]) -> tuple[int, int]:
-    asked = [key for key, row in truth.items() if row["refusal"] is not None and key in judged]
-    return sum(judged[key]["refusal_verdict"] == truth[key]["refusal"] for key in asked), len(asked)
+def _refusals(truth: Mapping[Key, Any], judged: Mapping[Key, Any]) -> tuple[int, int, int]:
+    made = [key for key, row in truth.items() if row["refusal"] is not None and key in judged]
+    asked = [key for key in made if judged[key]["refusal_verdict"] is not None]
+    right = sum(judged[key]["refusal_verdict"] == truth[key]["refusal"] for key in asked)
+    return right, len(asked), len(made)
 
 
 def _filters(truth: Mapping[Key, Any], rows: Mapping[Key, Any]) -> dict[str, tuple[int, int]]:

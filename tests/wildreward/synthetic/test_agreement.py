@@ -30,13 +30,20 @@ def run(tmp_path: Path) -> tuple[str, str]:
         truth("a", 0, 3, "hindsight") | {"true_level_refined": 5},
         truth("a", 1, 5, "hindsight"),
         truth("b", 0, 1, "justified_refusal", refusal=1) | {"true_level_refined": 5},
+        truth("b", 1, 3, "false_refusal", refusal=0),
         truth("c", 0, 4, "filter_media", drop="media"),
         truth("d", 0, 1, "filter_media", drop="media"),
         truth("e", 0, 2),
     ]
     save(tmp_path / "truth.parquet", pa.Table.from_pylist(lines, schema=truth_schema()))
     judged: dict[str, list[tuple[int | None, int | None]]]
-    judged = {"a": [(3, None), (5, None)], "b": [(1, 1)], "c": [(4, None)], "d": [(1, None)], "e": [(None, None)]}
+    judged = {
+        "a": [(3, None), (5, None)],
+        "b": [(1, 1), (3, None)],
+        "c": [(4, None)],
+        "d": [(1, None)],
+        "e": [(None, None)],
+    }
     feedback = [
         {"conversation_hash": name, "turns": [
             {"turn": turn, "level": level, "refusal_verdict": verdict} for turn, (level, verdict) in enumerate(turns)
@@ -53,7 +60,7 @@ def run(tmp_path: Path) -> tuple[str, str]:
 
 def test_a_turn_without_a_level_is_not_counted_as_wrong(run: tuple[str, str]) -> None:
     found = measure(*run)
-    assert (found.judged.turns, found.judged.accuracy) == (5, 1.0)
+    assert (found.judged.turns, found.judged.accuracy) == (6, 1.0)
 
 
 def test_rows_are_held_against_the_refined_truth(run: tuple[str, str]) -> None:
@@ -63,7 +70,7 @@ def test_rows_are_held_against_the_refined_truth(run: tuple[str, str]) -> None:
 
 def test_cases_are_counted_right_out_of_made(run: tuple[str, str]) -> None:
     found = measure(*run)
-    assert found.refusals == (1, 1)
+    assert found.refusals == (1, 1, 2)
     assert found.filters == {"media": (1, 2)}
     assert found.hindsight == {"hindsight": (1, 1)}
 
