@@ -16,6 +16,7 @@ import json
 import math
 import os
 import random
+import signal
 import socket
 import subprocess
 import sys
@@ -51,6 +52,7 @@ class Load:
 
 
 def main() -> None:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the servers end with this process
     args = _arguments()
     if args.client is not None:
         print(json.dumps(asyncio.run(_load(args.client, json.loads(sys.stdin.read()), args))))
@@ -181,7 +183,8 @@ def _ours(checkpoint: Path, dtype: str, args: argparse.Namespace) -> Iterator[st
 
 @contextlib.contextmanager
 def _process(command: list[str]) -> Iterator[None]:
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    null = subprocess.DEVNULL
+    process = subprocess.Popen(command, cwd=ROOT, stdout=null, stderr=null, start_new_session=True)
     try:
         yield
     finally:
