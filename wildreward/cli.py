@@ -32,6 +32,8 @@ class Stage:
     settings: str
     program: str
     presets: str
+    positional: str | None = None
+    """The field that arguments without a flag fill, as in `wildreward agree A B`."""
 
     @property
     def preset_dir(self) -> Path:
@@ -157,7 +159,7 @@ def _parser(stage: Stage, cls: "type[StageSettings]") -> argparse.ArgumentParser
     """One flag per field. Values are parsed as YAML, so that `--betas '[0.9, 0.95]'` and `--limit null` work."""
     parser = _Parser(
         prog=f"wildreward {stage.name}",
-        usage=f"wildreward {stage.name} [--config NAME|FILE] [--field VALUE ...]",
+        usage=f"wildreward {stage.name}{_arguments(stage)} [--config NAME|FILE] [--field VALUE ...]",
         description=stage.summary[0].upper() + stage.summary[1:] + ".",
         argument_default=argparse.SUPPRESS,
         allow_abbrev=False,
@@ -173,6 +175,9 @@ def _parser(stage: Stage, cls: "type[StageSettings]") -> argparse.ArgumentParser
         if field.annotation is bool:
             parser.add_argument(flag, action=argparse.BooleanOptionalAction, help=f"{text} (default: {field.default})")
             continue
+        if name == stage.positional:
+            parser.add_argument(name, nargs="*", type=_reader(field.annotation), metavar=name.upper(), help=text)
+            continue
         many = str(field.annotation).startswith(("tuple[", "list["))
         default = (
             "" if field.is_required() or field.default in (None, "", ()) else f" (default: {_shown(field.default)})"
@@ -185,6 +190,10 @@ def _parser(stage: Stage, cls: "type[StageSettings]") -> argparse.ArgumentParser
             help=text + default,
         )
     return parser
+
+
+def _arguments(stage: Stage) -> str:
+    return f" {stage.positional.upper()} ..." if stage.positional else ""
 
 
 class _Parser(argparse.ArgumentParser):
