@@ -20,7 +20,7 @@ class DemoSettings(StageSettings):
     test_rows: int = Field(default=80, ge=20)
     """Labelled rows kept for the test split: more than a tenth, or its intervals would say nothing."""
 
-    train_epochs: float = Field(default=2.0, gt=0)
+    train_epochs: float = Field(default=3.0, gt=0)
     """Passes of the reward model over the labelled rows."""
 
     warm_start_steps: int = Field(default=400, ge=1)
