@@ -24,7 +24,7 @@ class Sender:
         self._transport = Transport(settings.judge_timeout_s, settings.judge_concurrency + len(settings.judge_url))
         self._limited = bool(settings.judge_requests_per_minute or settings.judge_tokens_per_minute)
         self._estimate = TokenEstimate(settings.judge_max_tokens)
-        self.stats: defaultdict[str, float] = defaultdict(float)
+        self.stats: defaultdict[str, float] = defaultdict(int)
 
     async def permit(self, body: bytes) -> int:
         """Wait until the run's limits allow the request; the tokens it was taken to need."""

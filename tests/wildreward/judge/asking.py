@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
+from tests.judge_server import Server
 from wildreward.judge.openai_client import OpenAIJudge
 from wildreward.judge.shared import Shared
 from wildreward.judge.types import TurnText, Verdict
@@ -46,3 +47,8 @@ def ask_counted(
             await judge.close()
 
     return asyncio.run(all_at_once())
+
+
+def requests(server: Server) -> int:
+    """What the server was asked, whatever it answered."""
+    return sum(server.stats.outcomes.values())

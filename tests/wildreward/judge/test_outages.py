@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.judge_server import Behaviour, Server, judge_server
-from tests.wildreward.judge.asking import ask, ask_counted, settings, turns
+from tests.wildreward.judge.asking import ask, ask_counted, requests, settings, turns
 from wildreward.errors import JudgeError
 from wildreward.judge.lexicon import read_feedback
 from wildreward.judge.openai_client import OpenAIJudge
@@ -47,10 +47,6 @@ class Told(Alone):
 def _shows_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("wildreward.judge.outages.FIRST_SHOWN_S", 0.05)
     monkeypatch.setattr("wildreward.judge.outages.SHOWN_EVERY_S", 0.05)
-
-
-def requests(server: Server) -> int:
-    return sum(server.stats.outcomes.values())
 
 
 def test_under_all_faults_every_turn_has_its_right_level_and_every_request_is_in_the_attempts() -> None:
