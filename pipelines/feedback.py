@@ -17,11 +17,13 @@ from ray.exceptions import RayTaskError
 
 from pipelines.conversation_files import plan
 from pipelines.conversation_source import ConversationDatasource
+from pipelines.judge_desk import AtDesk, DeskWatch, open_desk
 from pipelines.judging import JudgeTurns
 from pipelines.row_checkpoint import use_row_checkpoint
 from pipelines.topics import MeasureTopics
 from wildreward import storage
 from wildreward.errors import JudgeError, WildrewardError
+from wildreward.judge.news import News
 from wildreward.progress import Progress
 from wildreward.schema import FEEDBACK
 from wildreward.settings.label import LabelSettings
@@ -34,24 +36,27 @@ MIN_CPUS_FOR_RESERVED_ACTORS = 4
 """On fewer slots the actors reserve none: checkpoint filter, judge and topics would leave none to read and write."""
 
 
-def write_feedback(settings: LabelSettings, files: Sequence[str], checkpoint: str) -> None:
+def write_feedback(settings: LabelSettings, files: Sequence[str], checkpoint: str) -> News | None:
     """Judge every conversation of `files` that `checkpoint` does not list, and add it to feedback/.
 
-    Raises JudgeError when the judge cannot be used, WildrewardError for any failure of ours in a worker.
+    Returns what the judges had to say, where they are asked over HTTP. Raises JudgeError when the judge cannot be used,
+    WildrewardError for any failure of ours in a worker.
     """
     parts = plan(files)
     source = ConversationDatasource(parts, settings.label_batch_rows, settings.limit)
     with DataContext.current(_context(absolute(checkpoint))), Progress("label: conversations judged") as progress:
         dataset = ray.data.read_datasource(source, override_num_blocks=len(parts))
-        dataset = _judged(dataset, settings)
-        with _showing(progress), _plain_errors():
+        desk = open_desk(settings) if settings.judge == "openai" else None
+        dataset = _judged(dataset, settings, desk)
+        with _showing(progress, desk), _plain_errors():
             dataset.write_parquet(
                 absolute(storage.join(settings.output, "feedback")),
                 arrow_parquet_args_fn=lambda: {"schema": FEEDBACK, "compression": "zstd"},
             )
+        return None if desk is None else ray.get(desk.news.remote())
 
 
-def _judged(dataset: ray.data.Dataset, settings: LabelSettings) -> ray.data.Dataset:
+def _judged(dataset: ray.data.Dataset, settings: LabelSettings, desk: Any) -> ray.data.Dataset:
     reserved = 1 if ray.cluster_resources().get("CPU", 0) >= MIN_CPUS_FOR_RESERVED_ACTORS else 0
     open_blocks = max(2, -(-4 * settings.judge_concurrency // settings.label_batch_rows))
     judges = ActorPoolStrategy(
@@ -61,7 +66,7 @@ def _judged(dataset: ray.data.Dataset, settings: LabelSettings) -> ray.data.Data
     )
     dataset = dataset.repartition(target_num_rows_per_block=settings.label_batch_rows).map_batches(
         JudgeTurns,
-        fn_constructor_args=(settings,),
+        fn_constructor_args=(settings, None if desk is None else AtDesk(desk)),
         batch_size=None,
         batch_format="pyarrow",
         compute=judges,
@@ -99,9 +104,13 @@ def _context(checkpoint: str) -> DataContext:
 
 
 class _CountRows(ExecutionCallback):
-    """Moves the progress on by what the judge stage has put out. Ray makes the instance: hence the class attribute."""
+    """Moves the progress on by what the judge stage has put out, and shows what the judges say.
+
+    Ray makes the instance: hence the class attributes.
+    """
 
     progress: ClassVar[Progress | None] = None
+    watch: ClassVar[DeskWatch | None] = None
 
     def on_execution_step(self, executor: Any) -> None:
         if self.progress is None:
@@ -110,15 +119,18 @@ class _CountRows(ExecutionCallback):
         done = sum(op.metrics.row_outputs_taken for op in judged)
         if done > self.progress.done:
             self.progress.advance(done - self.progress.done)
+        if self.watch is not None:
+            self.watch.look()
 
 
 @contextmanager
-def _showing(progress: Progress) -> Iterator[None]:
+def _showing(progress: Progress, desk: Any) -> Iterator[None]:
     _CountRows.progress = progress
+    _CountRows.watch = None if desk is None else DeskWatch(desk, progress.say)
     try:
         yield
     finally:
-        _CountRows.progress = None
+        _CountRows.progress = _CountRows.watch = None
 
 
 @contextmanager

@@ -11,7 +11,8 @@ from typing import Any
 import pyarrow as pa
 
 from wildreward.judge.choose import make_judge
-from wildreward.judge.types import Judge, RefusalVerdict, TurnText, Verdict
+from wildreward.judge.shared import Shared
+from wildreward.judge.types import Counting, Judge, RefusalVerdict, TurnText, Verdict
 from wildreward.refusals import looks_like_refusal
 from wildreward.scale import NEGATIVE_LEVELS
 from wildreward.schema import FEEDBACK
@@ -21,16 +22,19 @@ from wildreward.settings.label import LabelSettings
 class JudgeTurns:
     """Fills in the turns of FEEDBACK rows. Its name is what the Ray dashboard shows."""
 
-    def __init__(self, settings: LabelSettings) -> None:
-        self._settings = settings
+    def __init__(self, settings: LabelSettings, shared: Shared | None = None) -> None:
+        """`shared`: what the judge actors of the run have in common; without it this one has the run to itself."""
+        self._settings, self._shared = settings, shared
         self._judge: Judge | None = None
 
     async def __call__(self, block: pa.Table) -> pa.Table:
         """The same rows with levels and evidence. Raises JudgeError when the judge cannot be used at all."""
         if self._judge is None:  # not in __init__: Ray reports a failed constructor as a dead actor, without its cause
-            self._judge = make_judge(self._settings)
+            self._judge = make_judge(self._settings, self._shared)
         rows = block.select(["messages", "turns"]).to_pylist()
         await judge_turns(self._judge, rows, self._settings.refusal_validation)
+        if self._shared is not None and isinstance(self._judge, Counting):
+            self._shared.report(self._judge.stats)
         return with_turns(block, rows)
 
 

@@ -37,7 +37,7 @@ def run(settings: LabelSettings) -> None:
         storage.write_text(storage.join(settings.output, "settings.yaml"), settings.to_yaml())
         with cluster(settings.address):
             _label(settings, state, files)
-    print(_closing(settings.output, json.loads(storage.read_text(storage.join(settings.output, "summary.json")))))
+    print(_closing(settings, json.loads(storage.read_text(storage.join(settings.output, "summary.json")))))
 
 
 def _label(settings: LabelSettings, state: LabelState, files: list[str]) -> None:
@@ -46,7 +46,8 @@ def _label(settings: LabelSettings, state: LabelState, files: list[str]) -> None
 
     started = time.monotonic()
     if not state.feedback_done:
-        write_feedback(settings, files, state.checkpoint)
+        news = write_feedback(settings, files, state.checkpoint)
+        print(*(news.lines() if news is not None else ()), sep="\n", end="\n" if news is not None else "")
         state.feedback_finished(time.monotonic() - started)
     started = time.monotonic()
     storage.remove(state.staging)
@@ -85,8 +86,9 @@ def _move(source: str, target: str) -> None:
         fs.mv(path, end + path.removeprefix(start))
 
 
-def _closing(output: str, summary: dict[str, Any]) -> str:
+def _closing(settings: LabelSettings, summary: dict[str, Any]) -> str:
     """What happened, and where the files are."""
+    output = settings.output
     levels = summary["levels"]
     shares = [
         f"  {level} {name:<22}{levels['judged'][str(level)]:>9,}{levels['refined'][str(level)]:>9,}"
@@ -97,10 +99,20 @@ def _closing(output: str, summary: dict[str, Any]) -> str:
         *funnel_lines(summary),
         f"{'levels':<24}   judged  refined",
         *shares,
+        *_probabilities(settings, summary),
         f"time: {times}",
         f"rows: {storage.join(output, 'wildfb')}/train, /test   report: {storage.join(output, 'report.html')}",
     ]
     return "\n".join(lines)
+
+
+def _probabilities(settings: LabelSettings, summary: dict[str, Any]) -> list[str]:
+    """Where log-probabilities were asked for: how many labels came with them, and what it means when some did not."""
+    if not settings.judge_logprobs:
+        return []
+    labelled, given = summary["turns"]["labelled"], summary["judge"].get("level_probs", 0)
+    lacking = "" if given == labelled else "; the judge gave no usable log-probabilities for the others"
+    return [f"level_probs: {given:,} of {labelled:,} labelled turns{lacking}"]
 
 
 if __name__ == "__main__":

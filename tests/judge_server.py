@@ -11,19 +11,16 @@ import argparse
 import asyncio
 import contextlib
 import hashlib
+import json
 import re
-import socket
-import threading
 import time
+import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-import uvicorn
-from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse, PlainTextResponse, Response
-
+from tests.http_server import Reply, Request, http_server, json_reply, serve
 from wildreward.judge.lexicon import read_feedback, read_refusal
 from wildreward.judge.types import TurnText
 
@@ -46,7 +43,11 @@ class Behaviour:
     api_key: str = ""  # any other key gets HTTP 401; empty: none is asked for
     model: str = ""  # any other model gets HTTP 404; empty: all are known
     status: int = 0  # answer every request with this status; 0: do not
-    logprobs: bool = False
+    refuse_logprobs: bool = False
+    logprobs: bool = False  # give them where they are asked for
+    tokens: str = "[[|3|]]"  # how an answer of level 3 is cut into tokens
+    poison: str = ""  # a question that holds this text always gets HTTP 500; empty: none
+    rule: str = "lexicon"  # how the level is found: lexicon, or digest, which costs nothing
     seed: int = 0
 
 
@@ -59,6 +60,8 @@ class Stats:
     answered: Counter[str] = field(default_factory=Counter)
     in_flight: int = 0
     most_in_flight: int = 0
+    first_s: float = 0.0  # when the first request came and the last answer went, on the clock of time.monotonic
+    last_s: float = 0.0
 
     def as_dict(self) -> dict[str, Any]:
         repeated = sum(count - 1 for count in self.answered.values())
@@ -68,35 +71,38 @@ class Stats:
             "questions": len(self.asked),
             "answered_again": repeated,
             "most_in_flight": self.most_in_flight,
+            "seconds": self.last_s - self.first_s,
         }
 
 
-def make_app(behaviour: Behaviour, stats: Stats) -> FastAPI:
-    app = FastAPI()
+class JudgeHandler:
+    """Answers requests as its behaviour says, which may be changed while it runs."""
 
-    @app.get("/stats")
-    async def get_stats() -> dict[str, Any]:
-        return stats.as_dict()
+    def __init__(self, behaviour: Behaviour, stats: Stats) -> None:
+        self.behaviour, self.stats = behaviour, stats
 
-    @app.post("/v1/chat/completions")
-    async def complete(request: Request) -> Response:
-        stats.in_flight += 1
-        stats.most_in_flight = max(stats.most_in_flight, stats.in_flight)
+    async def __call__(self, request: Request) -> Reply:
+        if request.target == "/stats":
+            return json_reply(200, self.stats.as_dict())
+        if request.target != "/v1/chat/completions":
+            return _error(404, f"nothing is at {request.target}")
+        self.stats.in_flight += 1
+        self.stats.most_in_flight = max(self.stats.most_in_flight, self.stats.in_flight)
+        self.stats.first_s = self.stats.first_s or time.monotonic()
         try:
-            return await _answer(await request.json(), request.headers, behaviour, stats)
+            return await _answer(json.loads(request.body), request.headers, self.behaviour, self.stats)
         finally:
-            stats.in_flight -= 1
+            self.stats.in_flight -= 1
+            self.stats.last_s = time.monotonic()
 
-    return app
 
-
-async def _answer(body: dict[str, Any], headers: Any, behaviour: Behaviour, stats: Stats) -> Response:
+async def _answer(body: dict[str, Any], headers: Mapping[str, str], behaviour: Behaviour, stats: Stats) -> Reply:
     prompt = "\n\n".join(message["content"] for message in body["messages"])
     question = hashlib.blake2b(prompt.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
     stats.asked[question] += 1
     refusal = _refuse_request(body, headers, prompt, behaviour)
     if refusal is not None:
-        stats.outcomes[f"http_{refusal.status_code}"] += 1
+        stats.outcomes[f"http_{refusal.status}"] += 1
         return refusal
     fault = _fault(behaviour, question, stats.asked[question])
     stats.outcomes[fault or "answered"] += 1
@@ -106,14 +112,15 @@ async def _answer(body: dict[str, Any], headers: Any, behaviour: Behaviour, stat
     if fault == "limit":
         return _error(429, "slow down", {"Retry-After": str(behaviour.retry_after_s)})
     if fault == "broken":
-        return PlainTextResponse("<html>gateway</html>")
+        return Reply(200, b"<html>gateway</html>", {"Content-Type": "text/html"})
     if fault == "garbage":
-        return JSONResponse(_completion(body, prompt, "I would rather talk about the weather.", False))
+        return json_reply(200, _completion(body, prompt, "I would rather talk about the weather.", None))
     stats.answered[question] += fault != "stall"
-    return JSONResponse(_completion(body, prompt, judge(prompt), behaviour.logprobs and bool(body.get("logprobs"))))
+    style = behaviour.tokens if behaviour.logprobs and body.get("logprobs") else None
+    return json_reply(200, _completion(body, prompt, RULES[behaviour.rule](prompt), style))
 
 
-def judge(prompt: str) -> str:
+def by_lexicon(prompt: str) -> str:
     """The lexicon's answer to a question of wildreward.judge.prompts."""
     quoted = {match["name"]: match["text"] for match in _QUOTE.finditer(prompt)}
     follow_up = quoted.get("user's next message")
@@ -124,16 +131,27 @@ def judge(prompt: str) -> str:
     return f"[[{read_feedback(turn).level}]] by its cues"
 
 
-def _refuse_request(body: dict[str, Any], headers: Any, prompt: str, behaviour: Behaviour) -> JSONResponse | None:
-    if behaviour.status:
-        return _error(behaviour.status, f"always {behaviour.status}")
-    if behaviour.api_key and headers.get("authorization") != f"Bearer {behaviour.api_key}":
-        return _error(401, f"Incorrect API key provided: {headers.get('authorization')}")
-    if behaviour.model and body["model"] != behaviour.model:
-        return _error(404, f"The model `{body['model']}` does not exist")
-    if behaviour.max_prompt_chars and len(prompt) > behaviour.max_prompt_chars:
-        return _error(400, "This model's maximum context length is exceeded")
-    return None
+def by_digest(prompt: str) -> str:
+    """A level that depends on every character of the question and costs nothing to find: for measuring speed."""
+    return f"[[{1 + zlib.crc32(prompt.encode('utf-8', 'surrogatepass')) % 5}]] by its digest"
+
+
+RULES = {"lexicon": by_lexicon, "digest": by_digest}
+
+
+def _refuse_request(
+    body: dict[str, Any], headers: Mapping[str, str], prompt: str, behaviour: Behaviour
+) -> Reply | None:
+    key, longest = headers.get("authorization"), behaviour.max_prompt_chars
+    refusals = (
+        (behaviour.status, behaviour.status, f"always {behaviour.status}"),
+        (behaviour.api_key and key != f"Bearer {behaviour.api_key}", 401, f"Incorrect API key provided: {key}"),
+        (behaviour.model not in {"", body["model"]}, 404, f"The model `{body['model']}` does not exist"),
+        (behaviour.refuse_logprobs and "logprobs" in body, 400, "logprobs are not supported with this model"),
+        (behaviour.poison and behaviour.poison in prompt, 500, "the model fell over this one"),
+        (longest and len(prompt) > longest, 400, "This model's maximum context length is exceeded"),
+    )
+    return next((_error(status, message) for applies, status, message in refusals if applies), None)
 
 
 def _fault(behaviour: Behaviour, question: str, nth: int) -> str:
@@ -146,17 +164,17 @@ def _fault(behaviour: Behaviour, question: str, nth: int) -> str:
     return ""
 
 
-def _error(status: int, message: str, headers: dict[str, str] | None = None) -> JSONResponse:
-    return JSONResponse({"error": {"message": message, "type": "server", "code": None}}, status, headers)
+def _error(status: int, message: str, headers: dict[str, str] | None = None) -> Reply:
+    return json_reply(status, {"error": {"message": message, "type": "server", "code": None}}, headers)
 
 
-def _completion(body: dict[str, Any], prompt: str, text: str, logprobs: bool) -> dict[str, Any]:
-    words = len(prompt.split()), len(text.split())
+def _completion(body: dict[str, Any], prompt: str, text: str, logprobs: str | None) -> dict[str, Any]:
+    words = prompt.count(" ") + 1, text.count(" ") + 1
     choice: dict[str, Any] = {
         "index": 0,
         "message": {"role": "assistant", "content": text},
         "finish_reason": "stop",
-        "logprobs": {"content": _logprobs(text)} if logprobs else None,
+        "logprobs": {"content": _logprobs(text, logprobs)} if logprobs else None,
     }
     return {
         "id": "chatcmpl-0",
@@ -168,16 +186,17 @@ def _completion(body: dict[str, Any], prompt: str, text: str, logprobs: bool) ->
     }
 
 
-def _logprobs(text: str) -> list[dict[str, Any]]:
-    """Three tokens, [[, the level and ]]: the level has 0.9 of the mass, its neighbour 0.1."""
+def _logprobs(text: str, style: str) -> list[dict[str, Any]]:
+    """The tokens of [[level]], cut as `style` shows: the level has 0.9 of the mass, its neighbour 0.1."""
     level = text[2]
     neighbour = str(int(level) - 1 if int(level) > 1 else 2)
-    top = [
-        {"token": level, "logprob": -0.10536, "bytes": None},
-        {"token": neighbour, "logprob": -2.302585, "bytes": None},
-    ]
-    bracket: dict[str, Any] = {"logprob": 0.0, "bytes": None, "top_logprobs": []}
-    return [{"token": "[[", **bracket}, {**top[0], "top_logprobs": top}, {"token": "]]", **bracket}]
+    tokens = []
+    for piece in style.split("|"):
+        likely = [(piece.replace("3", level), -0.10536), (piece.replace("3", neighbour), -2.302585)]
+        top = [{"token": token, "logprob": logprob, "bytes": None} for token, logprob in likely]
+        sure: dict[str, Any] = {**top[0], "logprob": 0.0, "top_logprobs": []}
+        tokens.append({**top[0], "top_logprobs": top} if "3" in piece else sure)
+    return tokens
 
 
 @dataclass(frozen=True)
@@ -185,27 +204,23 @@ class Server:
     """A running server: `url` is the base URL for an OpenAI client."""
 
     url: str
-    stats: Stats
+    handler: JudgeHandler
+
+    @property
+    def stats(self) -> Stats:
+        return self.handler.stats
+
+    def behave(self, behaviour: Behaviour) -> None:
+        """Answer otherwise from now on."""
+        self.handler.behaviour = behaviour
 
 
 @contextlib.contextmanager
 def judge_server(behaviour: Behaviour | None = None, port: int = 0) -> Iterator[Server]:
     """The server in a thread of this process, on a free port of loopback."""
-    stats = Stats()
-    config = uvicorn.Config(make_app(behaviour or Behaviour(), stats), log_level="error", lifespan="off")
-    server = uvicorn.Server(config)
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", port))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
-        thread.start()
-        while not server.started:
-            time.sleep(0.005)
-        try:
-            yield Server(f"http://127.0.0.1:{listener.getsockname()[1]}/v1", stats)
-        finally:
-            server.should_exit = True
-            server.force_exit = True
-            thread.join(timeout=10)
+    handler = JudgeHandler(behaviour or Behaviour(), Stats())
+    with http_server(handler, port) as bound:
+        yield Server(f"http://127.0.0.1:{bound}/v1", handler)
 
 
 def main() -> None:
@@ -219,7 +234,7 @@ def main() -> None:
             parser.add_argument(flag, type=type(item.default), default=item.default)
     given = vars(parser.parse_args())
     port = given.pop("port")
-    uvicorn.run(make_app(Behaviour(**given), Stats()), host="127.0.0.1", port=port, log_level="warning")
+    asyncio.run(serve(JudgeHandler(Behaviour(**given), Stats()), port, lambda port: print(port, flush=True)))
 
 
 if __name__ == "__main__":

@@ -64,6 +64,7 @@ class Funnel:
             self.judged_levels[turn["level"]] += 1
         for name in ("attempts", "prompt_tokens", "completion_tokens"):
             self.judge[name] += turn[name] or 0
+        self.judge["level_probs"] += turn["level_probs"] is not None
         if turn["refusal_verdict"] is not None:
             self.judge[f"refusal_verdict_{turn['refusal_verdict']}"] += 1
         if turn["refusal_error"] is not None:

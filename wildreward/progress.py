@@ -47,6 +47,14 @@ class Progress:
         elif time.monotonic() - self._shown >= PLAIN_INTERVAL_S:
             self._line("running")
 
+    def say(self, text: str) -> None:
+        """A line of its own, above a live bar."""
+        line = f"{self.what}: {text}"
+        if self._bar is not None:
+            self._bar.console.print(line, markup=False, highlight=False)
+        else:
+            print(line, file=self._stream, flush=True)
+
     def _line(self, state: str) -> None:
         self._shown = time.monotonic()
         of = "" if self.total is None else f"/{self.total}"

@@ -31,16 +31,26 @@ def read_completion(body: Any) -> Completion:
     try:
         choice = body["choices"][0]
         text = choice["message"].get("content")
-        listed = (choice.get("logprobs") or {}).get("content") or []
-        tokens: list[Token] = [
-            (str(item["token"]), {str(top["token"]): float(top["logprob"]) for top in item["top_logprobs"]})
-            for item in listed
-        ]
         usage = body.get("usage")
         counts = (int(usage["prompt_tokens"]), int(usage["completion_tokens"])) if usage else None
     except (KeyError, IndexError, TypeError, AttributeError, ValueError):
         raise MalformedError(f"no chat completion: {str(body)[:80]!r}") from None
+    tokens = _tokens(choice.get("logprobs"))
     return Completion(text if isinstance(text, str) else None, choice.get("finish_reason"), counts, tokens)
+
+
+def _tokens(logprobs: Any) -> list[Token]:
+    """Each token with its alternatives; none where a server gives none, or in a shape of its own."""
+    try:
+        return [(str(item["token"]), _alternatives(item)) for item in logprobs["content"]]
+    except (KeyError, TypeError, AttributeError, ValueError):
+        return []
+
+
+def _alternatives(item: Any) -> dict[str, float]:
+    """The token itself belongs to them, although it may be less likely than all that are listed."""
+    listed = item.get("top_logprobs")
+    return {str(one["token"]): float(one["logprob"]) for one in [*listed, item]} if listed else {}
 
 
 def retry_after_s(header: str | None) -> float | None:

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 _THINKING = re.compile(r"^.*</think>|<think>.*$", re.DOTALL | re.IGNORECASE)
 _VALUE = re.compile(r"\[\[\s*(\d+)\s*\]\]")
@@ -29,22 +29,28 @@ def parse(answer: str | None, alphabet: Sequence[int]) -> int | None:
 Token = tuple[str, Mapping[str, float]]
 """A generated token and its alternatives (text -> log-probability), itself among them."""
 
+_CONTEXT_CHARS = 16
+"""What is kept of the text before a token: enough to see an opening bracket or the end of thinking."""
 
-def distribution(tokens: Sequence[Token], value: int, alphabet: Sequence[int]) -> tuple[float, ...] | None:
+
+def distribution(tokens: Iterable[Token], value: int, alphabet: Sequence[int]) -> tuple[float, ...] | None:
     """Probabilities over the alphabet at the token that carries the parsed `value`; None when no token does.
 
-    Sums to 1 over the alphabet; a value that is not among the alternatives gets 0.
+    Sums to 1 over the alphabet; a value that is not among the alternatives gets 0. Tokens may join the digit with its
+    brackets or not. What stands in thinking is not the answer.
 
     >>> [round(p, 2) for p in distribution([("[[", {}), ("2", {"2": -0.105, "1": -2.303}), ("]]", {})], 2, (1, 2))]
     [0.1, 0.9]
     """
-    before = ""
+    before, found = "", None
     for token, alternatives in tokens:
-        digits = token.strip(" \n[]")
-        if digits == str(value) and (_OPENING.search(before) or token.lstrip().startswith("[[")):
-            return _normalised(alternatives, alphabet)
-        before += token
-    return None
+        opened = _OPENING.search(before) or token.lstrip().startswith("[[")
+        if found is None and opened and token.strip(" \n[]") == str(value):
+            found = alternatives
+        before = (before + token)[-max(_CONTEXT_CHARS, len(token)) :]
+        if "</think>" in before:
+            before, found = "", None
+    return None if found is None else _normalised(found, alphabet)
 
 
 def _normalised(alternatives: Mapping[str, float], alphabet: Sequence[int]) -> tuple[float, ...] | None:
@@ -52,6 +58,6 @@ def _normalised(alternatives: Mapping[str, float], alphabet: Sequence[int]) -> t
     for token, logprob in alternatives.items():
         digits = token.strip(" \n[]")
         if digits in mass:
-            mass[digits] += math.exp(logprob)
+            mass[digits] += math.exp(min(logprob, 0.0))
     total = sum(mass.values())
     return tuple(share / total for share in mass.values()) if total > 0 else None

@@ -1,7 +1,8 @@
 """What a judge is asked and what it answers: the same typed result whoever judges."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from wildreward.conversations import Message
 
@@ -46,6 +47,14 @@ class RefusalVerdict:
     completion_tokens: int | None
     error: str | None
     error_detail: str | None
+
+
+@runtime_checkable
+class Counting(Protocol):
+    """A judge that counts what it does, such as `requests`, `latency_s` (a sum) and `retries_REASON`."""
+
+    @property
+    def stats(self) -> Mapping[str, float]: ...
 
 
 class Judge(Protocol):

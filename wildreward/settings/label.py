@@ -1,5 +1,6 @@
 """Settings of `wildreward label`: what is read, who judges it, how labels are refined, filtered, mapped and split."""
 
+import urllib.parse
 from collections.abc import Mapping
 from typing import Any, Literal, Self
 
@@ -28,6 +29,22 @@ CLASS_MAPS: Mapping[str, Mapping[int, int]] = {
 }
 
 
+def _url_problem(url: str) -> str | None:
+    """What is wrong with the base URL of an endpoint, without showing it."""
+    try:
+        parts = urllib.parse.urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        return "is no URL"
+    if parts.scheme not in {"http", "https"} or not host:
+        return "is no URL; expected one such as http://127.0.0.1:8001/v1"
+    if "@" in parts.netloc:
+        return "holds a user or password; keys are read from the environment only (OPENAI_API_KEY)"
+    if parts.query or parts.fragment:
+        return "has a ?query or #fragment; expected a base URL such as http://127.0.0.1:8001/v1"
+    return None
+
+
 class LabelSettings(StageSettings):
     """Conversations in, WildFB rows out."""
 
@@ -40,8 +57,9 @@ class LabelSettings(StageSettings):
     judge: Literal["lexicon", "openai", "vllm"] = "lexicon"
     """Who reads the follow-ups: the built-in list of cues, an OpenAI-compatible endpoint, or vLLM in the actors."""
 
-    judge_url: str | None = None
-    """openai: base URL of the endpoint, such as http://127.0.0.1:8001/v1. The key is read from OPENAI_API_KEY only."""
+    judge_url: tuple[str, ...] = ()
+    """openai: base URLs, such as http://127.0.0.1:8001/v1; several share the load and stand in for one another. Keys
+    come from the environment only: OPENAI_API_KEY, or OPENAI_API_KEY_1 for the first URL, _2 for the second, ..."""
 
     judge_model: str | None = None
     """openai: model name as the endpoint knows it. vllm: a model directory or hub id."""
@@ -52,20 +70,32 @@ class LabelSettings(StageSettings):
     judge_timeout_s: float = Field(default=120.0, gt=0)
     """openai: longest wait for one answer, in seconds; then it is asked again."""
 
+    judge_requests_per_minute: int | None = Field(default=None, ge=1)
+    """openai: most requests in any minute of the run, over all judge actors and endpoints. Default: no limit."""
+
+    judge_tokens_per_minute: int | None = Field(default=None, ge=1)
+    """openai: most tokens (prompts and answers) a minute, alike. Estimated before, put right by the usage reported."""
+
     judge_max_retries: int = Field(default=6, ge=0)
-    """openai: further tries after a 408, 409, 429, 5xx, a lost connection or a timeout, with growing pauses."""
+    """openai: further tries after a 408, 409, 5xx, a lost connection or a timeout, with growing pauses, before the turn
+    is an error. Only failures while the judge answers other turns count; a 429 is waited out instead."""
 
     judge_retry_base_s: float = Field(default=0.5, gt=0)
     """openai: first pause between tries in seconds; it doubles each time, with jitter; Retry-After overrides it."""
 
     judge_retry_max_s: float = Field(default=60.0, gt=0)
-    """openai: longest pause between two tries, in seconds; a longer Retry-After is cut to this."""
+    """openai: longest pause between two tries, in seconds, where the server names none (Retry-After)."""
+
+    judge_max_outage_s: float = Field(default=600.0, gt=0)
+    """openai: how long the run waits for a judge that answers nothing, in seconds, before it stops. No turn becomes an
+    error by it; also the longest a turn waits out 429 answers, and the longest Retry-After that is kept to."""
 
     judge_max_reasks: int = Field(default=2, ge=0)
     """openai, vllm: further questions after an answer without a level; then the turn is an error, without a label."""
 
     judge_max_consecutive_failures: int = Field(default=20, ge=1)
-    """openai: turns in a row that failed for good, in one judge actor, before the run stops: the endpoint is down."""
+    """openai: turns in a row that became errors, in one judge actor, before the run stops: the judge answers, but it is
+    sick or set up wrongly. Answers without a level and refused requests count until the first level has come."""
 
     judge_temperature: float = Field(default=0.0, ge=0, le=2)
     """openai, vllm: sampling temperature. A re-ask uses at least 0.3, or it would repeat itself."""
@@ -77,7 +107,8 @@ class LabelSettings(StageSettings):
     """openai: further fields of each request, such as {chat_template_kwargs: {enable_thinking: false}}."""
 
     judge_logprobs: bool = False
-    """openai: ask for token log-probabilities and keep the distribution over the levels, where the endpoint can."""
+    """openai, vllm: ask for token log-probabilities and keep the distribution over the five levels (`level_probs`). An
+    endpoint that refuses is not used; labels that came without are counted at the end."""
 
     judge_history_turns: int = Field(default=0, ge=0)
     """openai, vllm: earlier exchanges shown to the judge before the turn in question. 0 is what the paper does."""
@@ -147,6 +178,23 @@ class LabelSettings(StageSettings):
     @classmethod
     def _all_languages(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         return () if names == ("all",) else names
+
+    @field_validator("judge_url", mode="before")
+    @classmethod
+    def _one_url_is_a_list(cls, urls: Any) -> Any:
+        return (urls,) if isinstance(urls, str) else urls or ()
+
+    @model_validator(mode="after")
+    def _judge_requests_hold_no_key(self) -> Self:
+        for place, url in enumerate(self.judge_url, 1):
+            if problem := _url_problem(url):
+                # The URL itself is not shown: it may hold a key.
+                raise ValueError(f"judge_url: number {place} {problem}")
+        if len(set(self.judge_url)) < len(self.judge_url):
+            raise ValueError("judge_url: the same URL is given twice")
+        if taken := sorted(set(self.judge_extra_body) & {"messages", "stream", "api_key"}):
+            raise ValueError(f"judge_extra_body: {taken[0]} cannot be set here; keys come from the environment only")
+        return self
 
     @model_validator(mode="after")
     def _judge_is_named(self) -> Self:

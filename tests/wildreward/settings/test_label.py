@@ -20,11 +20,39 @@ from wildreward.settings.label import FILTERS, LabelSettings
         ({"judge_concurrency": 0}, "judge_concurrency"),
         ({"class_map": "six"}, "class_map"),
         ({"judge_ur": "x"}, "did you mean judge_url"),
+        ({"judge_url": "127.0.0.1:8001/v1"}, "judge_url: number 1 is no URL"),
+        ({"judge_url": ["http://x/v1", "ftp://y"]}, "judge_url: number 2 is no URL"),
+        ({"judge_url": "http://x/v1?a=b"}, r"judge_url: number 1 has a \?query"),
+        ({"judge_url": ["http://x/v1", "http://x/v1"]}, "judge_url: the same URL is given twice"),
+        ({"judge_extra_body": {"stream": True}}, "judge_extra_body: stream cannot be set here"),
+        ({"judge_requests_per_minute": 0}, "judge_requests_per_minute"),
     ],
 )
 def test_a_wrong_setting_is_refused_by_name(given: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         LabelSettings.parse(given)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"judge_url": "https://user:sk-secret@x/v1"},
+        {"judge_url": ["http://x/v1", "https://sk-secret@y/v1"]},
+        {"judge_url": "https://x:sk-secret/v1"},
+        {"judge_url": "https://x/v1?key=sk-secret"},
+        {"judge_extra_body": {"api_key": "sk-secret"}},
+    ],
+)
+def test_a_key_in_a_setting_is_refused_and_not_repeated(given: dict[str, Any]) -> None:
+    with pytest.raises(UsageError) as refused:
+        LabelSettings.parse(given | {"judge": "openai", "judge_model": "m"})
+    assert "secret" not in str(refused.value)
+    assert "judge_" in str(refused.value)
+
+
+def test_one_url_is_a_list_of_one() -> None:
+    assert LabelSettings.parse({"judge_url": "http://x/v1"}).judge_url == ("http://x/v1",)
+    assert LabelSettings.parse({"judge_url": None}).judge_url == ()
 
 
 def test_none_and_all_are_words_for_nothing_and_everything() -> None:
