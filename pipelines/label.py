@@ -46,7 +46,7 @@ def _label(settings: LabelSettings, state: LabelState, files: list[str]) -> None
 
     started = time.monotonic()
     if not state.feedback_done:
-        write_feedback(settings, files, state.checkpoint)
+        write_feedback(settings, files, state.checkpoint, state.run)
         state.feedback_finished(time.monotonic() - started)
     started = time.monotonic()
     storage.remove(state.staging)

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 import ray
 
 from pipelines.feedback_files import batches, groups, repeated
+from pipelines.judge_metrics import RowMetrics
 from pipelines.rows import wildfb_rows
 from wildreward import storage
 from wildreward.funnel import Funnel
@@ -69,10 +70,12 @@ def write_rows(settings: LabelSettings, staging: str) -> Funnel:
     grouped = groups(storage.join(settings.output, "feedback"))
     skips = repeated(grouped)
     made: list[Any] = [_make_rows.remote(*group, settings) for group in zip(grouped, skips, strict=True)]
-    total = Sweep()
+    total, metrics = Sweep(), RowMetrics()
     with Progress("label: feedback to rows", total=len(made)) as progress:
-        for _, counts in made:
-            total.merge(ray.get(counts))
+        for _, reference in made:
+            counts = ray.get(reference)
+            metrics.add(counts.rows.total(), counts.funnel.dropped)
+            total.merge(counts)
             progress.advance()
     parts = plan_parts(total, settings.test_rows)
     _set_split(total, parts)

@@ -9,7 +9,7 @@ from wildreward.funnel import Funnel, funnel_lines
 
 
 def turn(level: int | None = 3, error: str | None = None, refusal: int | None = None) -> dict[str, Any]:
-    empty = {"attempts": 1, "prompt_tokens": 10, "completion_tokens": 2, "refusal_error": None}
+    empty = {"attempts": 1, "prompt_tokens": 10, "completion_tokens": 2, "refusal_error": None, "cached": None}
     return {"level": level, "error": error, "refusal_verdict": refusal, **empty}
 
 

@@ -14,6 +14,8 @@ class TurnText:
     prompt: str
     response: str
     follow_up: str
+    asker: str = ""
+    """Which turn of which row this is. Not shown to the judge: on its account the judge cache puts the answer."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,7 @@ class Verdict:
     """The answer to the feedback question: a level 1..5 with its evidence, or a typed error and no level.
 
     `level_probs` are five numbers that sum to 1, or None where the judge gives none. `attempts` counts requests made.
+    `cached`: nothing was asked now, and requests and tokens are those of the turn that was asked first.
     """
 
     level: int | None
@@ -33,6 +36,7 @@ class Verdict:
     completion_tokens: int | None
     error: str | None
     error_detail: str | None
+    cached: bool = False
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,7 @@ class RefusalVerdict:
     completion_tokens: int | None
     error: str | None
     error_detail: str | None
+    cached: bool = False
 
 
 class Judge(Protocol):

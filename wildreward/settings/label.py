@@ -79,6 +79,10 @@ class LabelSettings(StageSettings):
     judge_logprobs: bool = False
     """openai: ask for token log-probabilities and keep the distribution over the levels, where the endpoint can."""
 
+    judge_cache: str | None = None
+    """openai, vllm: directory of the judge cache (local, s3://, any fsspec URL), which outputs may share; `none`: no
+    cache. Default: .state/judge_cache in --output, which --overwrite leaves alone."""
+
     judge_history_turns: int = Field(default=0, ge=0)
     """openai, vllm: earlier exchanges shown to the judge before the turn in question. 0 is what the paper does."""
 
