@@ -47,6 +47,7 @@ def write_feedback(settings: LabelSettings, files: Sequence[str], checkpoint: st
     with DataContext.current(_context(absolute(checkpoint))), Progress("label: conversations judged") as progress:
         dataset = ray.data.read_datasource(source, override_num_blocks=len(parts))
         dataset = _judged(dataset, settings, run)
+        dataset.set_name("label")
         with _showing(progress), _plain_errors():
             dataset.write_parquet(
                 absolute(storage.join(settings.output, "feedback")),

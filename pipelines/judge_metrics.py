@@ -25,19 +25,35 @@ class JudgeMetrics:
 
     def __init__(self, judge: str) -> None:
         self._judge = {"judge": judge}
+        self._seen: Mapping[str, float] = {}
         self._turns = _counter("turns_judged", "Turns that have an outcome: labelled, or error", "judge", "outcome")
         self._hits = _counter("cache_hits", "Answers taken from the judge cache", "judge", "question")
         self._requests = _counter(
             "requests", "Requests to the judge, retries and re-asks included", "judge", "question"
         )
+        self._retries = _counter("retries", "Further tries of a question, by reason of the first", "judge", "reason")
         self._errors = _counter("errors", "Questions without an answer, by reason", "judge", "question", "reason")
-        self._tokens = _counter("tokens", "Tokens the judge counted: prompt or completion", "judge", "kind")
+        self._tokens = _counter(
+            "tokens", "Tokens: prompt (of these, prefix_cached were not computed), completion", "judge", "kind"
+        )
         self._latency = Histogram(
             f"{PREFIX}_latency_seconds",
             "From a question to its answer: waiting for a free place, retries and re-asks included",
             boundaries=list(LATENCY_S),
             tag_keys=("judge", "question"),
         )
+
+    def counted(self, stats: Mapping[str, float]) -> None:
+        """What only the judge itself sees, from the counters it keeps: what was added since the last time."""
+        for name, count in stats.items():
+            more = count - self._seen.get(name, 0)
+            if name.startswith("retries_") and more > 0:
+                self._retries.inc(more, self._judge | {"reason": name.removeprefix("retries_")})
+            elif name == "prefix_cached_tokens" and more > 0:
+                self._tokens.inc(more, self._judge | {"kind": "prefix_cached"})
+            elif name == "reasks" and more > 0:
+                self._retries.inc(more, self._judge | {"reason": "unparsable"})
+        self._seen = dict(stats)
 
     def turn(self, verdict: Verdict) -> None:
         """A turn is done."""

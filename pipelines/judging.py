@@ -17,7 +17,7 @@ from wildreward import storage
 from wildreward.judge.cache import JudgeCache
 from wildreward.judge.cached import CachedJudge
 from wildreward.judge.choose import make_judge
-from wildreward.judge.types import Judge, RefusalVerdict, TurnText, Verdict
+from wildreward.judge.types import Counting, Judge, RefusalVerdict, TurnText, Verdict
 from wildreward.refusals import looks_like_refusal
 from wildreward.scale import NEGATIVE_LEVELS
 from wildreward.schema import FEEDBACK
@@ -56,6 +56,8 @@ class JudgeTurns:
             await judge_turns(self._judge, rows, self._settings.refusal_validation, self._metrics)
         finally:
             self._open_blocks -= 1
+            if isinstance(self._judge, Counting):
+                self._metrics.counted(self._judge.stats)
             if isinstance(self._judge, CachedJudge) and not self._open_blocks:
                 await self._judge.flush()  # perhaps the last block: Ray ends the actor when it is done
         return with_turns(block, rows)

@@ -10,6 +10,7 @@ from pipelines.label import run
 from pipelines.label_state import LabelState
 from tests.judge_server import judge_server
 from tests.pipelines.label_chats import contents, openai, rows, settings, summary, write_chats
+from tests.pipelines.prometheus import series
 
 SPENT = ("attempts", "prompt_tokens", "completion_tokens")
 
@@ -30,7 +31,7 @@ def test_a_new_output_with_the_same_cache_asks_nothing_and_another_temperature_a
     chats, first, second = write_chats(tmp_path / "chats"), tmp_path / "first", tmp_path / "second"
     cache = first / ".state" / "judge_cache"
     with judge_server() as server:
-        given = openai(server.url)
+        given = openai(server.url) | {"judge_model": "metered"}
         run(settings(chats, first, **given))
         asked, spent = server.stats.as_dict(), judge_counts(first)
         assert asked["requests"] == spent["attempts"] == 80
@@ -43,6 +44,16 @@ def test_a_new_output_with_the_same_cache_asks_nothing_and_another_temperature_a
         warmer = {"judge_temperature": 0.5, "overwrite": True, "limit": 25, "judge_cache": str(cache)}
         run(settings(chats, second, **given, **warmer))
         assert server.stats.as_dict()["requests"] - asked["requests"] == judge_counts(second)["attempts"] == 50
+    tokens = {
+        kind: spent[f"{kind}_tokens"] + judge_counts(second)[f"{kind}_tokens"] for kind in ("prompt", "completion")
+    }
+    assert series("metered") == {
+        ("turns_judged_total", "labelled"): 80 + 80 + 50,
+        ("cache_hits_total", "feedback"): 80,
+        ("requests_total", "feedback"): 80 + 50,
+        ("latency_seconds_count", "feedback"): 80 + 50,
+        **{("tokens_total", kind): count for kind, count in tokens.items()},
+    }
 
 
 def test_overwrite_deletes_what_an_output_holds_but_not_its_judge_cache(tmp_path: Path) -> None:

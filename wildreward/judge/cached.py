@@ -7,7 +7,7 @@ the run, which has paid for it; wherever else it turns up, it was saved, and the
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
@@ -15,7 +15,7 @@ from wildreward.judge import prompts
 from wildreward.judge.answers import Answer, Cost
 from wildreward.judge.cache import CachedAnswer, JudgeCache, digest
 from wildreward.judge.gather import Gather
-from wildreward.judge.types import Judge, RefusalVerdict, TurnText, Verdict
+from wildreward.judge.types import Counting, Judge, RefusalVerdict, TurnText, Verdict
 from wildreward.settings.label import LabelSettings
 
 Given = TypeVar("Given", Verdict, RefusalVerdict)
@@ -64,6 +64,11 @@ class CachedJudge:
         self._asking: dict[bytes, asyncio.Event] = {}
         self._full = asyncio.Event()
         self._flusher: asyncio.Task[None] | None = None
+
+    @property
+    def stats(self) -> Mapping[str, float]:
+        """Counters of the judge behind the cache; empty where it keeps none."""
+        return self._judge.stats if isinstance(self._judge, Counting) else {}
 
     async def feedback(self, turn: TurnText) -> Verdict:
         shown = prompts.feedback_messages(turn, self._history_turns)

@@ -1,7 +1,8 @@
 """What a judge is asked and what it answers: the same typed result whoever judges."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from wildreward.conversations import Message
 
@@ -51,6 +52,14 @@ class RefusalVerdict:
     error: str | None
     error_detail: str | None
     cached: bool = False
+
+
+@runtime_checkable
+class Counting(Protocol):
+    """A judge that counts what it does, such as `requests`, `latency_s` (a sum) and `retries_REASON`."""
+
+    @property
+    def stats(self) -> Mapping[str, float]: ...
 
 
 class Judge(Protocol):
