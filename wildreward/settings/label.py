@@ -160,6 +160,16 @@ class LabelSettings(StageSettings):
             raise ValueError("judge_url: required with judge openai, such as http://127.0.0.1:8001/v1 (--judge-url)")
         return self
 
+    @model_validator(mode="after")
+    def _engine_fits_its_gpus(self) -> Self:
+        ranks = [int(self.judge_engine.get(f"{name}_parallel_size", 1)) for name in ("tensor", "pipeline")]
+        if 0 < self.judge_gpus_per_actor < ranks[0] * ranks[1]:
+            raise ValueError(
+                f"judge_gpus_per_actor: found {self.judge_gpus_per_actor:g}; judge_engine spreads the model over "
+                f"{ranks[0] * ranks[1]} GPUs (tensor_parallel_size times pipeline_parallel_size)"
+            )
+        return self
+
     @property
     def classes(self) -> Mapping[int, int]:
         """Level -> class; a level that is missing is dropped."""
