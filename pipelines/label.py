@@ -46,8 +46,9 @@ def _label(settings: LabelSettings, state: LabelState, files: list[str]) -> None
 
     started = time.monotonic()
     if not state.feedback_done:
-        news = write_feedback(settings, files, state.checkpoint)
-        print(*(news.lines() if news is not None else ()), sep="\n", end="\n" if news is not None else "")
+        news = write_feedback(settings, files, state.checkpoint, state.run)
+        if news is not None:
+            print(*news.lines(), sep="\n")
         state.feedback_finished(time.monotonic() - started)
     started = time.monotonic()
     storage.remove(state.staging)

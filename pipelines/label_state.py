@@ -5,8 +5,9 @@ input may grow; all else may change, and only the rows are made again.
 """
 
 import json
+import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 from pipelines.conversation_files import size_bytes
@@ -15,7 +16,10 @@ from wildreward.errors import UsageError
 from wildreward.settings.label import LabelSettings
 
 OWNED = ("feedback", "quarantine", "wildfb", "summary.json", "report.html", "settings.yaml", ".state")
-"""What a run writes to its output, and --overwrite deletes."""
+"""What a run writes to its output, and --overwrite deletes, apart from the judge cache."""
+
+JUDGE_CACHE = "judge_cache"
+"""Name of the judge cache in .state. It outlives --overwrite: what was paid for is not paid for again."""
 
 JUDGE_SETTINGS = ("judge", "refusal_validation", "embedder", "hindsight_window_turns")
 MODEL_SETTINGS = (
@@ -53,21 +57,23 @@ class LabelState:
     feedback_done: bool = False
     rows_done: bool = False
     feedback_seconds: float = 0.0
+    run: str = field(default_factory=lambda: uuid.uuid4().hex)
+    """Names the run in the judge cache; kept when it is continued."""
 
     @classmethod
     def open(cls, settings: LabelSettings, files: Sequence[str]) -> Self:
         """Compare with what is in --output, deleting it with --overwrite. Raises UsageError naming what differs."""
         if settings.overwrite:
-            for name in OWNED:
-                storage.remove(storage.join(settings.output, name))
+            _delete_results(settings.output)
         feedback = _made_from(settings, files)
         rows = {"feedback": feedback, "settings": settings.model_dump(mode="json", include=set(ROW_SETTINGS))}
         state = cls(settings.output, feedback, rows)
         earlier = state._read("feedback.json")
         if earlier is None:
             state._refuse_foreign()
-            state._write("feedback.json", state.feedback | {"done": False, "seconds": 0.0})
+            state._write("feedback.json", state.feedback | {"run": state.run, "done": False, "seconds": 0.0})
             return state
+        state.run = earlier.get("run", state.run)
         _refuse_other_judge(settings.output, earlier["settings"], state.feedback["settings"])
         _refuse_other_input(settings.output, earlier, state.feedback)
         same_input = earlier["files"] == state.feedback["files"] and earlier["limit"] == state.feedback["limit"]
@@ -75,7 +81,7 @@ class LabelState:
         state.feedback_seconds = earlier["seconds"] if state.feedback_done else 0.0
         state.rows_done = state.feedback_done and state._read("rows.json") == state.rows
         if not state.feedback_done:
-            state._write("feedback.json", state.feedback | {"done": False, "seconds": 0.0})
+            state._write("feedback.json", state.feedback | {"run": state.run, "done": False, "seconds": 0.0})
         return state
 
     @property
@@ -90,7 +96,7 @@ class LabelState:
 
     def feedback_finished(self, seconds: float) -> None:
         """Every conversation of the input is in feedback/; `seconds` is what the last session took."""
-        self._write("feedback.json", self.feedback | {"done": True, "seconds": seconds})
+        self._write("feedback.json", self.feedback | {"run": self.run, "done": True, "seconds": seconds})
         self.feedback_done, self.feedback_seconds = True, seconds
 
     def rows_started(self) -> None:
@@ -116,6 +122,14 @@ class LabelState:
 
     def _write(self, name: str, value: Mapping[str, Any]) -> None:
         storage.write_text(self._path(name), json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+
+
+def _delete_results(output: str) -> None:
+    for name in OWNED:
+        path = storage.join(output, name)
+        for part in storage.children(path) if name == ".state" else [path]:
+            if not part.endswith(f"/{JUDGE_CACHE}"):
+                storage.remove(part)
 
 
 def expensive_settings(settings: LabelSettings) -> dict[str, Any]:

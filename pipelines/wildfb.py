@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 import ray
 
 from pipelines.feedback_files import batches, groups, repeated
+from pipelines.judge_metrics import RowMetrics
 from pipelines.rows import wildfb_rows
 from wildreward import storage
 from wildreward.funnel import Funnel
@@ -68,11 +69,15 @@ def write_rows(settings: LabelSettings, staging: str) -> Funnel:
     """Make the rows of --output/feedback and write them below `staging`. Raises when the funnel does not add up."""
     grouped = groups(storage.join(settings.output, "feedback"))
     skips = repeated(grouped)
-    made: list[Any] = [_make_rows.remote(*group, settings) for group in zip(grouped, skips, strict=True)]
-    total = Sweep()
+    made: list[Any] = [
+        _make_rows.options(name="MakeRows").remote(*group, settings) for group in zip(grouped, skips, strict=True)
+    ]
+    total, metrics = Sweep(), RowMetrics()
     with Progress("label: feedback to rows", total=len(made)) as progress:
-        for _, counts in made:
-            total.merge(ray.get(counts))
+        for _, reference in made:
+            counts = ray.get(reference)
+            metrics.add(counts.rows.total(), counts.funnel.dropped)
+            total.merge(counts)
             progress.advance()
     parts = plan_parts(total, settings.test_rows)
     _set_split(total, parts)
@@ -114,9 +119,10 @@ def _set_split(total: Sweep, parts: Sequence[Part]) -> None:
 
 def _exchange(made: Sequence[Any], parts: Sequence[Part], seed: int, staging: str) -> None:
     """Every group gives each part its rows; every part is written by one task."""
-    pieces = [_split.options(num_returns=len(parts)).remote(data, parts, seed) for data in made]
+    pieces = [_split.options(name="SplitRows", num_returns=len(parts)).remote(data, parts, seed) for data in made]
     columns = zip(*pieces, strict=True) if pieces else ([] for _ in parts)
-    writing = [_write_part.remote(part, staging, *column) for part, column in zip(parts, columns, strict=True)]
+    write = _write_part.options(name="WriteRows")
+    writing = [write.remote(part, staging, *column) for part, column in zip(parts, columns, strict=True)]
     with Progress("label: files of rows", total=len(writing)) as progress:
         for done in writing:
             ray.get(done)

@@ -8,6 +8,10 @@ import pytest
 os.environ.pop("RAY_ADDRESS", None)  # never somebody else's cluster
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+# A vLLM engine for tests: in the process that asks for it, with a small cache, silent.
+os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
+os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
+os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
 
 
 @pytest.fixture(scope="session")

@@ -62,13 +62,20 @@ class Funnel:
         elif turn["level"] is not None:
             self.labelled += 1
             self.judged_levels[turn["level"]] += 1
-        for name in ("attempts", "prompt_tokens", "completion_tokens"):
-            self.judge[name] += turn[name] or 0
+        self._add_cost(turn, turn.get("cached") or {})
         self.judge["level_probs"] += turn["level_probs"] is not None
         if turn["refusal_verdict"] is not None:
             self.judge[f"refusal_verdict_{turn['refusal_verdict']}"] += 1
         if turn["refusal_error"] is not None:
             self.judge["refusal_errors"] += 1
+
+    def _add_cost(self, turn: Mapping[str, Any], cached: Mapping[str, Any]) -> None:
+        """`attempts` and tokens are what the run spent; `cached_...` beside them is what the judge cache saved."""
+        self.judge["cached_answers"] += cached.get("answers") or 0
+        for name in ("attempts", "prompt_tokens", "completion_tokens"):
+            saved = cached.get(name) or 0
+            self.judge[name] += (turn[name] or 0) - saved
+            self.judge[f"cached_{name}"] += saved
 
     def drop(self, reason: str) -> None:
         self.dropped[reason] += 1

@@ -16,6 +16,16 @@ SKIPPED_MESSAGE = pa.struct([("index", pa.int32()), ("reason", pa.string())])
 
 SIMILARITY = pa.struct([("turn", pa.int32()), ("cosine", pa.float32())])
 
+CACHED = pa.struct(
+    [
+        ("answers", pa.int8()),  # 1, or 2 with the refusal question
+        ("attempts", pa.int32()),
+        ("prompt_tokens", pa.int32()),
+        ("completion_tokens", pa.int32()),
+    ]
+)
+"""The part of a turn's evidence that came from the judge cache: requests and tokens this run did not spend."""
+
 JUDGED_TURN = pa.struct(
     [
         (
@@ -33,9 +43,10 @@ JUDGED_TURN = pa.struct(
         ("raw", pa.string()),
         ("judge", pa.string()),
         ("prompt_version", pa.string()),
-        ("attempts", pa.int32()),
+        ("attempts", pa.int32()),  # requests and tokens of its answers, whoever paid for them
         ("prompt_tokens", pa.int32()),
         ("completion_tokens", pa.int32()),
+        ("cached", CACHED),  # of attempts and tokens, what the judge cache saved; null when all was asked
         ("error", pa.string()),  # reason code, e.g. unparsable, timeout, http_400; null where there is a level
         ("error_detail", pa.string()),
         ("refusal_verdict", pa.int8()),  # 0 false refusal, 1 justified refusal, 2 not a refusal; null when not asked

@@ -74,6 +74,13 @@ def exists(path: str) -> bool:
     return bool(fs.exists(inner))
 
 
+def children(path: str) -> list[str]:
+    """Files and directories right in a directory; none where there is no such directory."""
+    fs, inner = filesystem(path)
+    names = fs.ls(inner, detail=False) if fs.isdir(inner) else []
+    return sorted({join(path, os.path.basename(name.rstrip("/"))) for name in names} - {path})
+
+
 def read_text(path: str) -> str:
     with open_file(path) as handle:
         return handle.read().decode("utf-8")
@@ -102,4 +109,5 @@ def remove(path: str) -> None:
     """Delete a file or a directory tree, if it is there."""
     fs, inner = filesystem(path)
     if fs.exists(inner):
-        fs.rm(inner, recursive=True)
+        with contextlib.suppress(FileNotFoundError):  # another process was faster
+            fs.rm(inner, recursive=True)

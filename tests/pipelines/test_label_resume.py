@@ -1,6 +1,7 @@
 """kill -9 of the driver in the middle of judging, and the same command again."""
 
 import contextlib
+import json
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 from pipelines.label import run
 from tests.judge_server import Behaviour, Server, judge_server
 from tests.pipelines.label_chats import contents, openai, rows, settings, summary, write_chats
+from wildreward.judge.cache import digest
 
 CHATS = {"files": 4, "rows": 60}
 TURNS = 2 * 4 * 60
@@ -39,7 +41,10 @@ def killed_in_the_middle(chats: Path, output: Path, server: Server) -> set[str]:
         driver = subprocess.Popen(command, stdout=log, stderr=log)
     recorded = output / ".state" / "checkpoint"
     try:
-        wait_for(lambda: len(committed(recorded)) >= 3 or driver.poll() is not None, "written blocks")
+        wait_for(
+            lambda: (len(committed(recorded)) >= 3 and cached(output)) or driver.poll() is not None,
+            "written blocks and kept answers",
+        )
         assert driver.poll() is None, (output.parent / "driver.log").read_text()
         workers = psutil.Process(driver.pid).children(recursive=True)
         assert any("JudgeTurns" in name for name in alive(workers))
@@ -72,10 +77,11 @@ def test_after_kill_9_the_same_command_ends_with_the_rows_of_an_undisturbed_run(
     with judge_server(Behaviour(latency_s=0.2)) as server:
         done = killed_in_the_middle(chats, killed, server)
         assert 0 < len(done) < 240
-        asked_before = server.stats.as_dict()["requests"]
+        asked_before, known = server.stats.as_dict()["requests"], len(accounts(killed, done) | cached(killed))
+        assert max(2 * len(done), len(cached(killed))) <= known <= asked_before
         run(settings(chats, killed, **openai(server.url)))
         asked_after = server.stats.as_dict()["requests"] - asked_before
-    assert asked_after == TURNS - 2 * len(done)  # nothing that was written is judged again, all else is
+    assert asked_after == TURNS - known  # neither what was written nor what was answered is judged again, all else is
     with judge_server() as server:
         run(settings(chats, whole, **openai(server.url)))
     assert contents(killed / "wildfb") == contents(whole / "wildfb")
@@ -83,6 +89,17 @@ def test_after_kill_9_the_same_command_ends_with_the_rows_of_an_undisturbed_run(
     assert by_id(killed) == by_id(whole)
     with_time, undisturbed = summary(killed), summary(whole)
     assert with_time | {"seconds": 0} == undisturbed | {"seconds": 0}
+
+
+def accounts(output: Path, row_ids: set[str]) -> set[bytes]:
+    """What the judge cache calls the two turns of each of these conversations."""
+    run_name = json.loads((output / ".state" / "feedback.json").read_text())["run"]
+    return {digest([run_name, f"{row_id}/{turn}"]) for row_id in row_ids for turn in range(2)}
+
+
+def cached(output: Path) -> set[bytes]:
+    files = (output / ".state" / "judge_cache").glob("*.parquet")
+    return {asker for path in files for asker in pq.read_table(path).column("asker").to_pylist()}
 
 
 def by_id(output: Path) -> list[dict[str, object]]:

@@ -11,7 +11,10 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
-from tests.pipelines.label_chats import settings, write_chats
+from tests.judge_server import judge_server
+from tests.pipelines.label_chats import openai, settings, write_chats
+from wildreward.judge import cache_segments as segments
+from wildreward.judge.cache import MERGE_FILES, JudgeCache, digest
 
 
 @pytest.fixture
@@ -32,7 +35,7 @@ def s3() -> Iterator[dict[str, str]]:
 
 
 def test_chats_in_a_bucket_become_rows_in_a_bucket_and_the_second_time_nothing_is_done(
-    tmp_path: Path, s3: dict[str, str]
+    tmp_path: Path, s3: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = boto3.client(
         "s3",
@@ -45,12 +48,13 @@ def test_chats_in_a_bucket_become_rows_in_a_bucket_and_the_second_time_nothing_i
     for path in write_chats(tmp_path / "chats").glob("*.jsonl"):
         client.upload_file(str(path), "chats", f"in/{path.name}")
     config = tmp_path / "config.yaml"
-    config.write_text(settings("s3://chats/in", "s3://chats/out", address="local").to_yaml())
     command = [sys.executable, "-m", "pipelines.label", "--config", str(config)]
-    runs = [
-        subprocess.run(command, env=os.environ | s3, capture_output=True, text=True, timeout=200, check=False)
-        for _ in range(2)
-    ]
+    with judge_server() as server:
+        config.write_text(settings("s3://chats/in", "s3://chats/out", address="local", **openai(server.url)).to_yaml())
+        runs = [
+            subprocess.run(command, env=os.environ | s3, capture_output=True, text=True, timeout=200, check=False)
+            for _ in range(2)
+        ]
     assert [run.returncode for run in runs] == [0, 0], runs[0].stderr + runs[1].stderr
     assert "nothing to do" in runs[1].stdout
     found = [item["Key"] for item in client.list_objects_v2(Bucket="chats", Prefix="out/")["Contents"]]
@@ -58,3 +62,23 @@ def test_chats_in_a_bucket_become_rows_in_a_bucket_and_the_second_time_nothing_i
     assert not [name for name in found if "staging" in name]
     summary = json.loads(client.get_object(Bucket="chats", Key="out/summary.json")["Body"].read())
     assert summary["conversations"] == {"in": 40, "kept": 40, "no_follow_up": 0, "quarantined": {}}
+    assert server.stats.as_dict()["requests"] == 80
+    for name, value in s3.items():
+        monkeypatch.setenv(name, value)
+    check_cache("s3://chats/out/.state/judge_cache")
+
+
+def check_cache(directory: str) -> None:
+    """The answers of the run are in the bucket, come back by key, and are merged there with those of later runs."""
+    caches = [JudgeCache(directory) for _ in range(2)]
+    assert len(caches[0]) == 80
+    paths = segments.listed(directory)
+    [first, *_] = segments.read_all(paths[0]).column("key").to_pylist()
+    answer = caches[0].get_many([first])[first]
+    for number in range(MERGE_FILES):
+        caches[0].put(digest(number), answer)
+        caches[0].flush()
+    assert caches[0].get_many([first, digest(0), digest(-1)]) == {first: answer, digest(0): answer}
+    assert len(segments.listed(directory)) == len(paths) + 1
+    assert caches[1].get_many([first]) == {first: answer}
+    assert len(JudgeCache(directory)) == 80 + MERGE_FILES

@@ -9,7 +9,8 @@ from wildreward.funnel import Funnel, funnel_lines
 
 
 def turn(level: int | None = 3, error: str | None = None, refusal: int | None = None) -> dict[str, Any]:
-    empty = {"attempts": 1, "prompt_tokens": 10, "completion_tokens": 2, "refusal_error": None, "level_probs": None}
+    empty = {"attempts": 1, "prompt_tokens": 10, "completion_tokens": 2, "refusal_error": None, "cached": None}
+    empty |= {"level_probs": None}
     return {"level": level, "error": error, "refusal_verdict": refusal, **empty}
 
 

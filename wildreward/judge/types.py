@@ -15,6 +15,8 @@ class TurnText:
     prompt: str
     response: str
     follow_up: str
+    asker: str = ""
+    """Which turn of which row this is. Not shown to the judge: on its account the judge cache puts the answer."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,7 @@ class Verdict:
     """The answer to the feedback question: a level 1..5 with its evidence, or a typed error and no level.
 
     `level_probs` are five numbers that sum to 1, or None where the judge gives none. `attempts` counts requests made.
+    `cached`: nothing was asked now, and requests and tokens are those of the turn that was asked first.
     """
 
     level: int | None
@@ -34,6 +37,7 @@ class Verdict:
     completion_tokens: int | None
     error: str | None
     error_detail: str | None
+    cached: bool = False
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,7 @@ class RefusalVerdict:
     completion_tokens: int | None
     error: str | None
     error_detail: str | None
+    cached: bool = False
 
 
 @runtime_checkable

@@ -14,8 +14,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from wildreward.errors import UsageError
 
-PATH_FIELDS = {"output", "input", "eval_input", "checkpoint", "policy", "backbone", "template", "token_file"}
+PATH_FIELDS = {
+    "output", "input", "eval_input", "checkpoint", "policy", "backbone", "template", "token_file", "judge_cache"
+}  # fmt: skip
 """Fields that may hold a local path."""
+
+NEW_PATH_FIELDS = {"output", "judge_cache"}
+"""Those whose path need not be there yet; `none` means no path."""
 
 
 class Settings(BaseModel):
@@ -57,8 +62,10 @@ class StageSettings(Settings):
             value = getattr(self, name)
             if isinstance(value, tuple):
                 update[name] = tuple(map(_absolute, value))
+            elif value and name in NEW_PATH_FIELDS and value != "none":
+                update[name] = value if "://" in value else os.path.abspath(value)
             elif value and "Literal" not in str(type(self).model_fields[name].annotation):
-                update[name] = os.path.abspath(value) if name == "output" and "://" not in value else _absolute(value)
+                update[name] = _absolute(value)
         return self.model_copy(update=update)
 
 

@@ -110,6 +110,10 @@ class LabelSettings(StageSettings):
     """openai, vllm: ask for token log-probabilities and keep the distribution over the five levels (`level_probs`). An
     endpoint that refuses is not used; labels that came without are counted at the end."""
 
+    judge_cache: str | None = None
+    """openai, vllm: directory of the judge cache (local, s3://, any fsspec URL), which outputs may share; `none`: no
+    cache. Default: .state/judge_cache in --output, which --overwrite leaves alone."""
+
     judge_history_turns: int = Field(default=0, ge=0)
     """openai, vllm: earlier exchanges shown to the judge before the turn in question. 0 is what the paper does."""
 
@@ -202,6 +206,16 @@ class LabelSettings(StageSettings):
             raise ValueError(f"judge_model: required with judge {self.judge} (--judge-model)")
         if self.judge == "openai" and not self.judge_url:
             raise ValueError("judge_url: required with judge openai, such as http://127.0.0.1:8001/v1 (--judge-url)")
+        return self
+
+    @model_validator(mode="after")
+    def _engine_fits_its_gpus(self) -> Self:
+        ranks = [int(self.judge_engine.get(f"{name}_parallel_size", 1)) for name in ("tensor", "pipeline")]
+        if 0 < self.judge_gpus_per_actor < ranks[0] * ranks[1]:
+            raise ValueError(
+                f"judge_gpus_per_actor: found {self.judge_gpus_per_actor:g}; judge_engine spreads the model over "
+                f"{ranks[0] * ranks[1]} GPUs (tensor_parallel_size times pipeline_parallel_size)"
+            )
         return self
 
     @property

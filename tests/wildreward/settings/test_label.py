@@ -15,6 +15,7 @@ from wildreward.settings.label import FILTERS, LabelSettings
         ({"judge": "openai", "judge_url": "http://x/v1"}, "judge_model: required with judge openai"),
         ({"judge": "openai", "judge_model": "m"}, "judge_url: required"),
         ({"judge": "vllm"}, "judge_model: required with judge vllm"),
+        ({"judge_gpus_per_actor": 1, "judge_engine": {"tensor_parallel_size": 2}}, "over 2 GPUs"),
         ({"filters": ["media", "typo"]}, "unknown filter 'typo'"),
         ({"hindsight_min_similarity": 1.5}, "hindsight_min_similarity"),
         ({"judge_concurrency": 0}, "judge_concurrency"),
