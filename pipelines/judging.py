@@ -12,8 +12,7 @@ import pyarrow as pa
 
 from wildreward.judge.choose import make_judge
 from wildreward.judge.types import Judge, RefusalVerdict, TurnText, Verdict
-from wildreward.refusals import looks_like_refusal
-from wildreward.scale import NEGATIVE_LEVELS
+from wildreward.refusals import needs_refusal_question
 from wildreward.schema import FEEDBACK
 from wildreward.settings.label import LabelSettings
 
@@ -30,14 +29,14 @@ class JudgeTurns:
         if self._judge is None:  # not in __init__: Ray reports a failed constructor as a dead actor, without its cause
             self._judge = make_judge(self._settings)
         rows = block.select(["messages", "turns"]).to_pylist()
-        await judge_turns(self._judge, rows, self._settings.refusal_validation)
+        await judge_turns(self._judge, rows, self._settings)
         return with_turns(block, rows)
 
 
-async def judge_turns(judge: Judge, rows: Sequence[Mapping[str, Any]], ask_refusals: bool) -> None:
+async def judge_turns(judge: Judge, rows: Sequence[Mapping[str, Any]], settings: LabelSettings) -> None:
     """Judge all turns of all rows concurrently, in place. The first JudgeError cancels the rest and is raised."""
     tasks = [
-        asyncio.ensure_future(_judge_turn(judge, row["messages"], turn, ask_refusals))
+        asyncio.ensure_future(_judge_turn(judge, row["messages"], turn, settings))
         for row in rows
         for turn in row["turns"] or ()
     ]
@@ -48,11 +47,13 @@ async def judge_turns(judge: Judge, rows: Sequence[Mapping[str, Any]], ask_refus
             task.cancel()
 
 
-async def _judge_turn(judge: Judge, messages: list[dict[str, str]], turn: dict[str, Any], ask_refusals: bool) -> None:
+async def _judge_turn(
+    judge: Judge, messages: list[dict[str, str]], turn: dict[str, Any], settings: LabelSettings
+) -> None:
     text = turn_text(messages, turn)
     verdict = await judge.feedback(text)
     turn.update(_evidence(verdict))
-    if ask_refusals and verdict.level in NEGATIVE_LEVELS and looks_like_refusal(text.response):
+    if needs_refusal_question(verdict.level, text.response, settings):
         _add_refusal(turn, await judge.refusal(text))
 
 
