@@ -18,6 +18,7 @@ from ray.exceptions import RayTaskError
 from pipelines.conversation_files import plan
 from pipelines.conversation_source import ConversationDatasource
 from pipelines.judging import JudgeTurns
+from pipelines.quarantine_guard import quarantine_guard
 from pipelines.row_checkpoint import use_row_checkpoint
 from pipelines.topics import MeasureTopics
 from wildreward import storage
@@ -37,14 +38,15 @@ MIN_CPUS_FOR_RESERVED_ACTORS = 4
 def write_feedback(settings: LabelSettings, files: Sequence[str], checkpoint: str) -> None:
     """Judge every conversation of `files` that `checkpoint` does not list, and add it to feedback/.
 
-    Raises JudgeError when the judge cannot be used, WildrewardError for any failure of ours in a worker.
+    Raises JudgeError when the judge cannot be used, DataError when too much of the input cannot be read,
+    WildrewardError for any other failure of ours in a worker.
     """
     parts = plan(files)
-    source = ConversationDatasource(parts, settings.label_batch_rows, settings.limit)
+    source = ConversationDatasource(parts, settings, quarantine_guard(settings))
     with DataContext.current(_context(absolute(checkpoint))), Progress("label: conversations judged") as progress:
         dataset = ray.data.read_datasource(source, override_num_blocks=len(parts))
         dataset = _judged(dataset, settings)
-        with _showing(progress), _plain_errors():
+        with _showing(progress), plain_errors():
             dataset.write_parquet(
                 absolute(storage.join(settings.output, "feedback")),
                 arrow_parquet_args_fn=lambda: {"schema": FEEDBACK, "compression": "zstd"},
@@ -122,7 +124,7 @@ def _showing(progress: Progress) -> Iterator[None]:
 
 
 @contextmanager
-def _plain_errors() -> Iterator[None]:
+def plain_errors() -> Iterator[None]:
     """Our own exceptions come out of a worker as themselves, and Ray Data does not print its frames before."""
     logger = logging.getLogger("ray.data")
     level = logger.level
