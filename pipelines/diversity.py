@@ -9,7 +9,7 @@ the keys of one group, or of one partition of about PARTITION_ROWS. Five million
 disk when it is too much, and about 80 MB in a task.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,29 +77,34 @@ def rounds(settings: LabelSettings) -> list[Round]:
     return found
 
 
-def drop_reasons(rows: Sequence[Any], total: int, settings: LabelSettings) -> list[Any]:
-    """For each group of rows (a reference to a WILDFB table) a reference to its rows' reasons, an array.
+def drop_reasons(groups: Sequence[Any], total: int, settings: LabelSettings) -> list[Any]:
+    """For each group (a reference to a mapping with the WILDFB table `rows`) a reference to an array of reasons.
 
     A reason is 0 where the row stays, else 1 + the place of the round that drops it. `total` rows in all.
     """
     partitions = 1 + total // PARTITION_ROWS
-    known: list[Any] = [_keys.remote(group, settings) for group in rows]
+    known: list[Any] = [_keys.remote(group, settings) for group in groups]
     reasons: list[Any] = [_undecided.remote(keys) for keys in known]
-    todo = rounds(settings)
+    todo = rounds(settings) if groups else []
     with Progress("label: duplicates and users", total=len(todo)) as progress:
         for number, question in enumerate(todo, start=1):
-            given = [
-                _several(_give, partitions, keys, marks, question, partitions, settings)
-                for keys, marks in zip(known, reasons, strict=True)
-            ]
-            dropped = [_several(_decide, len(rows), question, settings, *column) for column in zip(*given, strict=True)]
-            reasons = [
-                _mark.remote(marks, number, *column)
-                for marks, column in zip(reasons, zip(*dropped, strict=True), strict=True)
-            ]
-            ray.wait(reasons, num_returns=len(reasons), fetch_local=False)
+            reasons = _asked(question, number, known, reasons, partitions, settings)
+            ray.wait(reasons, num_returns=len(reasons), fetch_local=False)  # references of one round at a time
             progress.advance()
     return reasons
+
+
+def _asked(
+    question: Round, number: int, known: list[Any], reasons: list[Any], partitions: int, settings: LabelSettings
+) -> list[Any]:
+    """The reasons after one more round."""
+    given = [
+        _several(_give, partitions, keys, marks, question, partitions, settings)
+        for keys, marks in zip(known, reasons, strict=True)
+    ]
+    dropped = [_several(_decide, len(known), question, settings, *column) for column in zip(*given, strict=True)]
+    columns = zip(*dropped, strict=True)
+    return [_mark.remote(marks, number, *column) for marks, column in zip(reasons, columns, strict=True)]
 
 
 def _several(task: Any, count: int, *args: Any) -> list[Any]:
@@ -109,7 +114,8 @@ def _several(task: Any, count: int, *args: Any) -> list[Any]:
 
 
 @ray.remote
-def _keys(rows: pa.Table, settings: LabelSettings) -> Keys:
+def _keys(group: Mapping[str, pa.Table], settings: LabelSettings) -> Keys:
+    rows = group["rows"]
     near = settings.drop_duplicate_prompts == "near"
     batches = rows.select(["messages"]).to_batches(BATCH_ROWS)
     texts = [duplicates.prompt_text(row["messages"]) for batch in batches for row in batch.to_pylist()]

@@ -34,6 +34,9 @@ BLOCK_BYTES = 4 * 2**20
 MIN_CPUS_FOR_RESERVED_ACTORS = 4
 """On fewer slots the actors reserve none: checkpoint filter, judge and topics would leave none to read and write."""
 
+RETRY_ADVICE = "\nFailed to apply UDF transform"
+"""What Ray appends to the message of an exception, with advice about settings of its own."""
+
 
 def write_feedback(settings: LabelSettings, files: Sequence[str], checkpoint: str) -> None:
     """Judge every conversation of `files` that `checkpoint` does not list, and add it to feedback/.
@@ -133,10 +136,11 @@ def plain_errors() -> Iterator[None]:
         yield
     except RayTaskError as error:
         cause = error.cause
+        said = str(cause).partition(RETRY_ADVICE)[0]
         if isinstance(cause, JudgeError):
-            raise JudgeError(f"{cause}\nWhat was judged is kept: run the same command again to continue.") from None
+            raise JudgeError(f"{said}\nWhat was judged is kept: run the same command again to continue.") from None
         if isinstance(cause, WildrewardError):
-            raise type(cause)(str(cause)) from None
+            raise type(cause)(said) from None
         raise
     finally:
         logger.setLevel(level)

@@ -82,8 +82,7 @@ def write_rows(settings: LabelSettings, staging: str) -> Funnel:
     if too_bad:
         raise DataError(too_bad)
     if rounds(settings):
-        rows = [data for data, _ in made]
-        reasons = drop_reasons(rows, total.rows.total(), settings)
+        reasons = drop_reasons([data for data, _ in made], total.rows.total(), settings)
         made = [_drop.remote(data, counts, why, settings) for (data, counts), why in zip(made, reasons, strict=True)]
         total = _counted("label: rows that stay", made)
     parts = plan_parts(total, settings.test_rows)

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 from wildreward.cost import usd
@@ -28,7 +28,7 @@ class Questions:
             setattr(self, name, getattr(self, name) + value)
 
     def as_row(self) -> dict[str, Any]:
-        return asdict(self)
+        return dict(vars(self))
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Self:

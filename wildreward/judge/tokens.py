@@ -49,21 +49,32 @@ class Tokenizer:
         return [len(tokens) for tokens in ids]
 
 
-CHARS_PER_TOKEN = {"ascii": 4.0, "cjk": 1.4, "other": 2.4}
+CHARS_PER_TOKEN = {"ascii": 4.4, "cjk": 1.0, "other": 3.2}
+"""Fitted to Mistral's tekken vocabulary (131k) on half of 313 WildChat conversations. The feedback questions about all
+of them (961) come out 4 percent too low, those about chats it was not fitted to 1 percent (755 and 586, English). A
+vocabulary of 32k (Mistral v3) takes 16 and 10 percent more than estimated, above all outside English."""
 
 _CJK = re.compile(r"[\u3000-\u30ff\u3400-\u9fff\uac00-\ud7af\uff00-\uffef]")
 
 
 class Estimate:
-    """Counts characters. The rule and how far it was off on real conversations are in `about`."""
+    """Counts characters, where no tokenizer is at hand. See CHARS_PER_TOKEN."""
 
-    about = "estimated"
+    about = (
+        "estimated from characters (ASCII / 4.4, Chinese, Japanese and Korean / 1.0, others / 3.2): on real chats 1 to "
+        "4% low for a vocabulary of 131k, 10 to 16% for one of 32k; --judge-tokenizer counts"
+    )
 
     def count(self, prompts: Sequence[Sequence[Message]]) -> list[int]:
         return [round(sum(estimate(m["content"]) + MESSAGE_TOKENS for m in prompt)) for prompt in prompts]
 
 
 def estimate(text: str) -> float:
+    """Tokens of a text, by CHARS_PER_TOKEN.
+
+    >>> round(estimate("How do I centre a div in CSS?"), 1), round(estimate("你好世界"), 1)
+    (6.6, 4.0)
+    """
     ascii_chars = len(text.encode("ascii", "ignore"))
     cjk = len(_CJK.findall(text)) if ascii_chars < len(text) else 0
     other = len(text) - ascii_chars - cjk
