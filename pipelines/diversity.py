@@ -88,14 +88,14 @@ def drop_reasons(groups: Sequence[Any], total: int, settings: LabelSettings) -> 
     todo = rounds(settings) if groups else []
     with Progress("label: duplicates and users", total=len(todo)) as progress:
         for number, question in enumerate(todo, start=1):
-            reasons = _asked(question, number, known, reasons, partitions, settings)
+            reasons = _asked(question, number, known, reasons, partitions=partitions, settings=settings)
             ray.wait(reasons, num_returns=len(reasons), fetch_local=False)  # references of one round at a time
             progress.advance()
     return reasons
 
 
 def _asked(
-    question: Round, number: int, known: list[Any], reasons: list[Any], partitions: int, settings: LabelSettings
+    question: Round, number: int, known: list[Any], reasons: list[Any], *, partitions: int, settings: LabelSettings
 ) -> list[Any]:
     """The reasons after one more round."""
     given = [
