@@ -20,6 +20,7 @@ from pipelines.conversation_files import plan
 from pipelines.conversation_source import ConversationDatasource
 from pipelines.judge_desk import AtDesk, DeskWatch, open_desk
 from pipelines.judging import JudgeTurns, cache_directory
+from pipelines.quarantine_guard import quarantine_guard
 from pipelines.row_checkpoint import use_row_checkpoint
 from pipelines.topics import MeasureTopics
 from wildreward import storage
@@ -37,22 +38,25 @@ BLOCK_BYTES = 4 * 2**20
 MIN_CPUS_FOR_RESERVED_ACTORS = 4
 """On fewer slots the actors reserve none: checkpoint filter, judge and topics would leave none to read and write."""
 
+RETRY_ADVICE = "\nFailed to apply UDF transform"
+"""What Ray appends to the message of an exception, with advice about settings of its own."""
+
 
 def write_feedback(settings: LabelSettings, files: Sequence[str], checkpoint: str, run: str) -> News | None:
     """Judge every conversation of `files` that `checkpoint` does not list, and add it to feedback/.
 
     `run` names the output's run in the judge cache: whose account an answer is on. Returns what the judges had to say,
-    where they are asked over HTTP. Raises JudgeError when the judge cannot be used, WildrewardError for any failure of
-    ours in a worker.
+    where they are asked over HTTP. Raises JudgeError when the judge cannot be used, DataError when too much of the
+    input cannot be read, WildrewardError for any other failure of ours in a worker.
     """
     parts = plan(files)
-    source = ConversationDatasource(parts, settings.label_batch_rows, settings.limit)
+    source = ConversationDatasource(parts, settings, quarantine_guard(settings))
     with DataContext.current(_context(absolute(checkpoint))), Progress("label: conversations judged") as progress:
         dataset = ray.data.read_datasource(source, override_num_blocks=len(parts))
         desk = open_desk(settings) if settings.judge == "openai" else None
         dataset = _judged(dataset, settings, run, desk)
         dataset.set_name("label")
-        with _showing(progress, desk), _plain_errors():
+        with _showing(progress, desk), plain_errors():
             dataset.write_parquet(
                 absolute(storage.join(settings.output, "feedback")),
                 arrow_parquet_args_fn=lambda: {"schema": FEEDBACK, "compression": "zstd"},
@@ -151,7 +155,7 @@ def _showing(progress: Progress, desk: Any) -> Iterator[None]:
 
 
 @contextmanager
-def _plain_errors() -> Iterator[None]:
+def plain_errors() -> Iterator[None]:
     """Our own exceptions come out of a worker as themselves, and Ray Data does not print its frames before."""
     logger = logging.getLogger("ray.data")
     level = logger.level
@@ -160,10 +164,11 @@ def _plain_errors() -> Iterator[None]:
         yield
     except RayTaskError as error:
         cause = error.cause
+        said = str(cause).partition(RETRY_ADVICE)[0]
         if isinstance(cause, JudgeError):
-            raise JudgeError(f"{cause}\nWhat was judged is kept: run the same command again to continue.") from None
+            raise JudgeError(f"{said}\nWhat was judged is kept: run the same command again to continue.") from None
         if isinstance(cause, WildrewardError):
-            raise type(cause)(str(cause)) from None
+            raise type(cause)(said) from None
         raise
     finally:
         logger.setLevel(level)

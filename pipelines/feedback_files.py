@@ -46,11 +46,16 @@ def repeated(grouped: Sequence[Sequence[str]]) -> list[frozenset[int]]:
     return [frozenset(np.flatnonzero(part).tolist()) for part in np.split(again, ends)[: len(keys)]]
 
 
-def batches(files: Sequence[str], skip: Collection[int] = (), rows: int = 256) -> Iterator[list[dict[str, Any]]]:
-    """FEEDBACK rows of the files without those at the places `skip`. Raises DataError naming a file of another make."""
+def batches(
+    files: Sequence[str], skip: Collection[int] = (), rows: int = 256, columns: list[str] | None = None
+) -> Iterator[list[dict[str, Any]]]:
+    """FEEDBACK rows of the files without those at the places `skip`, of all columns or of these.
+
+    Raises DataError naming a file of another make.
+    """
     place = 0
     for path in files:
-        for batch in _read(path, rows):
+        for batch in _read(path, rows, columns):
             yield [row for offset, row in enumerate(batch.to_pylist(), start=place) if offset not in skip]
             place += batch.num_rows
 

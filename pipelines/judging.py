@@ -19,8 +19,7 @@ from wildreward.judge.cached import CachedJudge
 from wildreward.judge.choose import make_judge
 from wildreward.judge.shared import Shared
 from wildreward.judge.types import Counting, Judge, RefusalVerdict, TurnText, Verdict
-from wildreward.refusals import looks_like_refusal
-from wildreward.scale import NEGATIVE_LEVELS
+from wildreward.refusals import needs_refusal_question
 from wildreward.schema import FEEDBACK
 from wildreward.settings.label import LabelSettings
 
@@ -55,7 +54,7 @@ class JudgeTurns:
         rows = block.select(["row_id", "messages", "turns"]).to_pylist()
         self._open_blocks += 1
         try:
-            await judge_turns(self._judge, rows, self._settings.refusal_validation, self._metrics)
+            await judge_turns(self._judge, rows, self._settings, self._metrics)
         finally:
             self._open_blocks -= 1
             if isinstance(self._judge, Counting):
@@ -74,11 +73,11 @@ class JudgeTurns:
 
 
 async def judge_turns(
-    judge: Judge, rows: Sequence[Mapping[str, Any]], ask_refusals: bool, metrics: JudgeMetrics
+    judge: Judge, rows: Sequence[Mapping[str, Any]], settings: LabelSettings, metrics: JudgeMetrics
 ) -> None:
     """Judge all turns of all rows concurrently, in place. The first JudgeError cancels the rest and is raised."""
     tasks = [
-        asyncio.ensure_future(_judge_turn(judge, row, turn, ask_refusals, metrics))
+        asyncio.ensure_future(_judge_turn(judge, row, turn, settings, metrics))
         for row in rows
         for turn in row["turns"] or ()
     ]
@@ -90,17 +89,18 @@ async def judge_turns(
 
 
 async def _judge_turn(
-    judge: Judge, row: Mapping[str, Any], turn: dict[str, Any], ask_refusals: bool, metrics: JudgeMetrics
+    judge: Judge, row: Mapping[str, Any], turn: dict[str, Any], settings: LabelSettings, metrics: JudgeMetrics
 ) -> None:
     text = turn_text(row, turn)
     verdict = await _measured("feedback", judge.feedback(text), metrics)
     turn.update(_evidence(verdict))
     _add_cost(turn, verdict)
-    if ask_refusals and verdict.level in NEGATIVE_LEVELS and looks_like_refusal(text.response):
+    if needs_refusal_question(verdict.level, text.response, settings):
         refusal = await _measured("refusal", judge.refusal(text), metrics)
         turn.update(refusal_verdict=refusal.verdict, refusal_raw=refusal.raw, refusal_error=refusal.error)
         _add_cost(turn, refusal)
     metrics.turn(verdict)
+
 
 
 async def _measured(question: str, asking: Awaitable[AnyVerdict], metrics: JudgeMetrics) -> AnyVerdict:

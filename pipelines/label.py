@@ -2,6 +2,7 @@
 
     python -m pipelines.label --input chats/ --output runs/label          # judged by the built-in lexicon
     python -m pipelines.label --input chats/ --output runs/label --judge openai --judge-url URL --judge-model NAME
+    python -m pipelines.label --input chats/ --dry-run ...                # what would be asked, and what it would cost
 
 The same command again continues what was interrupted, makes only the rows again when only cheap settings changed, and
 does nothing when all is done.
@@ -16,6 +17,7 @@ from pipelines.conversation_files import SUFFIXES
 from pipelines.label_state import LabelState
 from wildreward import storage
 from wildreward.cluster import cluster
+from wildreward.cost import Spent, cost_lines
 from wildreward.errors import UsageError
 from wildreward.funnel import Funnel, funnel_lines
 from wildreward.label_report import label_report
@@ -27,11 +29,14 @@ def run(settings: LabelSettings) -> None:
     """Run or continue. Raises UsageError before anything starts, JudgeError when the judge cannot be used."""
     if not settings.input:
         raise UsageError("label: input is required (--input)")
-    if not settings.output:
+    if not settings.output and not settings.dry_run:
         raise UsageError("label: output is required (--output)")
     files = storage.expand(settings.input, SUFFIXES)
+    if settings.dry_run:
+        _dry_run(settings, files)
+        return
     state = LabelState.open(settings, files)
-    if state.rows_done:
+    if state.rows_done and not settings.retry_errors:
         print(f"label: {settings.output} is complete; nothing to do")
     else:
         storage.write_text(storage.join(settings.output, "settings.yaml"), settings.to_yaml())
@@ -40,29 +45,59 @@ def run(settings: LabelSettings) -> None:
     print(_closing(settings, json.loads(storage.read_text(storage.join(settings.output, "summary.json")))))
 
 
+def _dry_run(settings: LabelSettings, files: list[str]) -> None:
+    from pipelines.dry_run import estimate
+
+    with cluster(settings.address):
+        print(estimate(settings, files))
+
+
 def _label(settings: LabelSettings, state: LabelState, files: list[str]) -> None:
     from pipelines.feedback import write_feedback
     from pipelines.wildfb import write_rows
 
     started = time.monotonic()
+    if settings.retry_errors or state.retrying:
+        _take_back_errors(state)
     if not state.feedback_done:
         news = write_feedback(settings, files, state.checkpoint, state.run)
         if news is not None:
             print(*news.lines(), sep="\n")
         state.feedback_finished(time.monotonic() - started)
+    if state.rows_done:
+        print(f"label: {settings.output} is complete and has no errors; nothing to do")
+        return
     started = time.monotonic()
     storage.remove(state.staging)
     funnel = write_rows(settings, state.staging)
-    publish(state, funnel, {"feedback": state.feedback_seconds, "rows": time.monotonic() - started})
+    seconds = {"feedback": state.feedback_seconds, "rows": time.monotonic() - started}
+    publish(state, funnel, seconds, Spent.of_run(funnel.judge, state.discarded, settings))
 
 
-def publish(state: LabelState, funnel: Funnel, seconds: dict[str, float]) -> None:
+def _take_back_errors(state: LabelState) -> None:
+    """Make conversations in which an answer failed unjudged again."""
+    from pipelines.retry_errors import failed, take_back
+
+    feedback = storage.join(state.output, "feedback")
+    ids, spent = failed(feedback)
+    if len(ids):
+        print(f"label: {len(ids):,} conversations in which an answer failed are judged again")
+        state.retry_started(spent)
+        take_back(ids, feedback, state.checkpoint)
+    if state.retrying:
+        state.retry_ready()
+
+
+def publish(state: LabelState, funnel: Funnel, seconds: dict[str, float], spent: Spent) -> None:
     """Put the rows in their places, summary and report beside them, and mark the run done.
 
     On a local disk each folder changes by one rename; on an object store its objects are copied, and rows without the
     marker are not to be trusted.
     """
-    summary: dict[str, Any] = funnel.summary() | {"seconds": {name: round(s, 2) for name, s in seconds.items()}}
+    summary: dict[str, Any] = funnel.summary() | {
+        "cost": spent.summary(),
+        "seconds": {name: round(s, 2) for name, s in seconds.items()},
+    }
     state.rows_started()
     for folder in ("wildfb", "quarantine"):
         final = storage.join(state.output, folder)
@@ -101,6 +136,7 @@ def _closing(settings: LabelSettings, summary: dict[str, Any]) -> str:
         f"{'levels':<24}   judged  refined",
         *shares,
         *_probabilities(settings, summary),
+        *cost_lines(summary["cost"]),
         f"time: {times}",
         f"rows: {storage.join(output, 'wildfb')}/train, /test   report: {storage.join(output, 'report.html')}",
     ]

@@ -1,16 +1,17 @@
 """What an earlier `label` run left in --output: whether its judgements can be continued, its rows kept.
 
 The settings that cost money (who judges, with which questions, and the topic measure) are fixed for one output; the
-input may grow; all else may change, and only the rows are made again.
+input may grow (see pipelines.label_input); all else may change, and only the rows are made again.
 """
 
 import json
 import uuid
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from pipelines.conversation_files import size_bytes
+from pipelines.label_input import INPUT_KEYS, describe_input, refuse_other_input
 from wildreward import storage
 from wildreward.errors import UsageError
 from wildreward.settings.label import LabelSettings
@@ -21,7 +22,14 @@ OWNED = ("feedback", "quarantine", "wildfb", "summary.json", "report.html", "set
 JUDGE_CACHE = "judge_cache"
 """Name of the judge cache in .state. It outlives --overwrite: what was paid for is not paid for again."""
 
-JUDGE_SETTINGS = ("judge", "refusal_validation", "embedder", "hindsight_window_turns")
+JUDGE_SETTINGS = (
+    "judge",
+    "refusal_validation",
+    "refusal_max_chars",
+    "refusal_opening_chars",
+    "embedder",
+    "hindsight_window_turns",
+)
 MODEL_SETTINGS = (
     "judge_model",
     "judge_temperature",
@@ -39,7 +47,15 @@ ROW_SETTINGS = (
     "min_response_units",
     "max_history_messages",
     "max_total_units",
+    "max_identity_units",
+    "filter_edge_chars",
     "languages",
+    "max_quarantined_frac",
+    "drop_duplicate_prompts",
+    "near_duplicate_similarity",
+    "max_rows_per_user",
+    "usd_per_million_input",
+    "usd_per_million_output",
     "class_map",
     "test_rows",
     "seed",
@@ -59,29 +75,34 @@ class LabelState:
     feedback_seconds: float = 0.0
     run: str = field(default_factory=lambda: uuid.uuid4().hex)
     """Names the run in the judge cache; kept when it is continued."""
+    discarded: dict[str, int] = field(default_factory=dict)
+    """What was spent on judgements that --retry-errors took back: requests and tokens."""
+    retrying: bool = False
+    """Judgements are being taken back: an interruption in between is finished by the next run, whatever its flags."""
 
     @classmethod
     def open(cls, settings: LabelSettings, files: Sequence[str]) -> Self:
         """Compare with what is in --output, deleting it with --overwrite. Raises UsageError naming what differs."""
         if settings.overwrite:
             _delete_results(settings.output)
-        feedback = _made_from(settings, files)
+        feedback = {"settings": expensive_settings(settings)} | describe_input(settings, files)
         rows = {"feedback": feedback, "settings": settings.model_dump(mode="json", include=set(ROW_SETTINGS))}
         state = cls(settings.output, feedback, rows)
         earlier = state._read("feedback.json")
         if earlier is None:
             state._refuse_foreign()
-            state._write("feedback.json", state.feedback | {"run": state.run, "done": False, "seconds": 0.0})
+            state._save_feedback()
             return state
         state.run = earlier.get("run", state.run)
-        _refuse_other_judge(settings.output, earlier["settings"], state.feedback["settings"])
-        _refuse_other_input(settings.output, earlier, state.feedback)
-        same_input = earlier["files"] == state.feedback["files"] and earlier["limit"] == state.feedback["limit"]
-        state.feedback_done = bool(earlier["done"]) and same_input
+        _refuse_other_judge(settings.output, earlier["settings"], feedback["settings"])
+        refuse_other_input(settings.output, earlier, feedback)
+        state.discarded = earlier.get("discarded", {})
+        state.retrying = earlier.get("retrying", False)
+        state.feedback_done = bool(earlier["done"]) and all(earlier[key] == feedback[key] for key in INPUT_KEYS)
         state.feedback_seconds = earlier["seconds"] if state.feedback_done else 0.0
         state.rows_done = state.feedback_done and state._read("rows.json") == state.rows
         if not state.feedback_done:
-            state._write("feedback.json", state.feedback | {"run": state.run, "done": False, "seconds": 0.0})
+            state._save_feedback()
         return state
 
     @property
@@ -96,8 +117,23 @@ class LabelState:
 
     def feedback_finished(self, seconds: float) -> None:
         """Every conversation of the input is in feedback/; `seconds` is what the last session took."""
-        self._write("feedback.json", self.feedback | {"run": self.run, "done": True, "seconds": seconds})
         self.feedback_done, self.feedback_seconds = True, seconds
+        self._save_feedback()
+
+    def retry_started(self, spent: Mapping[str, int]) -> None:
+        """From here on until `retry_ready` some judgements with errors may be gone; `spent` is what all had cost."""
+        if not self.retrying:  # a run that finishes what another began finds less of them
+            self.discarded = dict(Counter(self.discarded) + Counter(spent))
+            self.run = uuid.uuid4().hex  # all they had cost is discarded: what the cache gives back is on no account
+        self.retrying = True
+        self.feedback_done = self.rows_done = False
+        self._save_feedback()
+        self.rows_started()
+
+    def retry_ready(self) -> None:
+        """The judgements with errors are gone."""
+        self.retrying = False
+        self._save_feedback()
 
     def rows_started(self) -> None:
         """From here on the rows of an earlier run may be gone."""
@@ -105,6 +141,11 @@ class LabelState:
 
     def rows_finished(self) -> None:
         self._write("rows.json", self.rows)
+
+    def _save_feedback(self) -> None:
+        progress = {"done": self.feedback_done, "seconds": self.feedback_seconds, "retrying": self.retrying}
+        progress |= {"run": self.run}
+        self._write("feedback.json", self.feedback | progress | {"discarded": self.discarded})
 
     def _refuse_foreign(self) -> None:
         for name in ("feedback", "wildfb", "quarantine"):
@@ -146,28 +187,13 @@ def expensive_settings(settings: LabelSettings) -> dict[str, Any]:
     return {name: getattr(settings, name) for name in names} | {"prompt_version": VERSION}
 
 
-def _made_from(settings: LabelSettings, files: Sequence[str]) -> dict[str, Any]:
-    sizes = {path: size_bytes(path) for path in files}
-    return {"settings": expensive_settings(settings), "files": sizes, "limit": settings.limit}
-
-
 def _refuse_other_judge(output: str, then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    names = dict.fromkeys([*now, *then])
-    differing = [f"{name}: {then.get(name)} -> {now.get(name)}" for name in names if then.get(name) != now.get(name)]
+    """Settings that were not written down then, because they came later, had their default."""
+    earlier = {name: field.default for name, field in LabelSettings.model_fields.items() if name in now} | dict(then)
+    pairs = {name: (earlier.get(name), now.get(name)) for name in [*now, *earlier]}
+    differing = [f"{name}: {before} -> {after}" for name, (before, after) in pairs.items() if before != after]
     if differing:
         raise UsageError(
             f"--output {output}: was judged with other settings: {'; '.join(differing)}. "
             "Give its settings to continue it, another --output, or --overwrite to delete it and judge again"
-        )
-
-
-def _refuse_other_input(output: str, then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    """Judged conversations cannot be taken back: files may be added and the limit raised, nothing else."""
-    changed = [path for path, size in then["files"].items() if now["files"].get(path) != size]
-    lowered = now["limit"] is not None and (then["limit"] is None or now["limit"] < then["limit"])
-    if changed or lowered:
-        what = f"{changed[0]} is gone or has changed" if changed else f"limit: {then['limit']} -> {now['limit']}"
-        raise UsageError(
-            f"--output {output}: was made from other input: {what}. "
-            "Use another --output, or --overwrite to delete it and judge again"
         )

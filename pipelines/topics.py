@@ -1,6 +1,6 @@
 """The topic stage: how near two follow-ups are, for the pairs of turns hindsight may join.
 
-The follow-ups of a whole block are embedded at once.
+The follow-ups of a whole block are embedded in one call, each once however many pairs it is in.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,9 +28,9 @@ class MeasureTopics:
             return block
         if self._embedder is None:  # most blocks of short conversations have no pair: load the model when it is needed
             self._embedder = Embedder(self._settings.embedder)
-        left = self._embedder.encode([_follow_up(row, earlier) for row, (earlier, _) in pairs])
-        right = self._embedder.encode([_follow_up(row, later) for row, (_, later) in pairs])
-        for (row, (earlier, later)), cosine in zip(pairs, (left * right).sum(1).tolist(), strict=True):
+        vectors = self._embedder.encode([_follow_up(row, place) for row, pair in pairs for place in pair])
+        cosines = (vectors[::2] * vectors[1::2]).sum(1).tolist()
+        for (row, (earlier, later)), cosine in zip(pairs, cosines, strict=True):
             turn = row["turns"][earlier]
             turn["similarities"] = [
                 *(turn["similarities"] or ()),

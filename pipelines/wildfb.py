@@ -17,12 +17,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import ray
 
+from pipelines.diversity import drop_reasons, rounds
 from pipelines.feedback_files import batches, groups, repeated
 from pipelines.judge_metrics import RowMetrics
 from pipelines.rows import wildfb_rows
 from wildreward import storage
+from wildreward.errors import DataError
 from wildreward.funnel import Funnel
 from wildreward.progress import Progress
+from wildreward.quarantine import Tally, objection
 from wildreward.schema import QUARANTINE, WILDFB, table
 from wildreward.settings.label import LabelSettings
 from wildreward.splits import BUCKETS, bucket, default_test_rows, test_threshold
@@ -43,11 +46,13 @@ class Sweep:
     funnel: Funnel = field(default_factory=Funnel)
     rows: Counter[int] = field(default_factory=Counter)
     rejected: Counter[int] = field(default_factory=Counter)
+    tally: Tally = field(default_factory=Tally)
 
     def merge(self, other: "Sweep") -> None:
         self.funnel.merge(other.funnel)
         self.rows.update(other.rows)
         self.rejected.update(other.rejected)
+        self.tally.merge(other.tally)
 
 
 @dataclass(frozen=True)
@@ -66,24 +71,38 @@ class Part:
 
 
 def write_rows(settings: LabelSettings, staging: str) -> Funnel:
-    """Make the rows of --output/feedback and write them below `staging`. Raises when the funnel does not add up."""
+    """Make the rows of --output/feedback and write them below `staging`.
+
+    Raises DataError when too much of the input could not be read, WildrewardError when the funnel does not add up.
+    """
     grouped = groups(storage.join(settings.output, "feedback"))
     skips = repeated(grouped)
     made: list[Any] = [
         _make_rows.options(name="MakeRows").remote(*group, settings) for group in zip(grouped, skips, strict=True)
     ]
-    total, metrics = Sweep(), RowMetrics()
-    with Progress("label: feedback to rows", total=len(made)) as progress:
-        for _, reference in made:
-            counts = ray.get(reference)
-            metrics.add(counts.rows.total(), counts.funnel.dropped)
-            total.merge(counts)
-            progress.advance()
+    total = _counted("label: feedback to rows", made)
+    too_bad = objection(total.tally, settings)
+    if too_bad:
+        raise DataError(too_bad)
+    if rounds(settings):
+        reasons = drop_reasons([data for data, _ in made], total.rows.total(), settings)
+        made = [_drop.remote(data, counts, why, settings) for (data, counts), why in zip(made, reasons, strict=True)]
+        total = _counted("label: rows that stay", made)
+    RowMetrics().add(total.rows.total(), total.funnel.dropped)
     parts = plan_parts(total, settings.test_rows)
     _set_split(total, parts)
     total.funnel.check()
     _exchange([data for data, _ in made], parts, settings.seed, staging)
     return total.funnel
+
+
+def _counted(what: str, made: Sequence[Any]) -> Sweep:
+    total = Sweep()
+    with Progress(what, total=len(made)) as progress:
+        for _, counts in made:
+            total.merge(ray.get(counts))
+            progress.advance()
+    return total
 
 
 def plan_parts(total: Sweep, test_rows: int | None) -> list[Part]:
@@ -140,10 +159,26 @@ def _make_rows(
         made = [row for feedback in batch for row in wildfb_rows(feedback, settings, counts.funnel)]
         refused = [{name: row[name] for name in QUARANTINE.names} for row in batch if row["status"] == "quarantined"]
         counts.rows.update(bucket(row["conversation_hash"], settings.seed) for row in made)
+        for row in batch:
+            counts.tally.add(row)
         counts.rejected.update(bucket(row["row_id"], settings.seed) for row in refused)
         rows.append(table(made, WILDFB))
         rejected.append(table(refused, QUARANTINE))
     return {"rows": _concat(rows, WILDFB), REJECTED: _concat(rejected, QUARANTINE)}, counts
+
+
+@ray.remote(num_returns=2)
+def _drop(
+    data: dict[str, pa.Table], counts: Sweep, reasons: np.ndarray, settings: LabelSettings
+) -> tuple[dict[str, pa.Table], Sweep]:
+    """The group without the rows that have a reason, and its counts without them."""
+    names = [question.reason for question in rounds(settings)]
+    rows, go = data["rows"], np.flatnonzero(reasons)
+    for row, number in zip(rows.take(go).to_pylist(), reasons[go], strict=True):
+        counts.funnel.take_back(row, names[number - 1])
+        counts.rows[bucket(row["conversation_hash"], settings.seed)] -= 1
+    counts.rows = +counts.rows
+    return data | {"rows": rows.filter(reasons == 0)}, counts
 
 
 @ray.remote

@@ -49,7 +49,7 @@ class SkippedMessage:
 
 @dataclass(frozen=True)
 class Turn:
-    """Places of a turn in `Conversation.messages`; `turn` is its prompt's ordinal among the readable user messages."""
+    """Places of a turn in `Conversation.messages`; `turn`: user messages before its prompt, readable or not."""
 
     turn: int
     prompt_index: int
@@ -91,6 +91,11 @@ class _Item:
     aside: bool = False
 
 
+def conversation_id(row: Any) -> str | None:
+    """The id a row brings along, if it has one: then this is its `conversation_hash`."""
+    return _text(row, ID_COLUMNS) if isinstance(row, Mapping) else None
+
+
 def read_conversation(row: Mapping[str, Any]) -> Conversation | Unreadable:
     """Read a WildChat row (`conversation`) or a chat log in OpenAI's format (`messages`). Never raises on bad data.
 
@@ -100,7 +105,7 @@ def read_conversation(row: Mapping[str, Any]) -> Conversation | Unreadable:
     >>> read_conversation({"id": "a", "messages": []}).reason
     'empty_conversation'
     """
-    name = _text(row, ID_COLUMNS)
+    name = conversation_id(row)
     column = next((column for column in MESSAGE_COLUMNS if row.get(column) is not None), None)
     if column is None:
         return Unreadable("missing_column", f"none of {', '.join(MESSAGE_COLUMNS)} has a value", name)
@@ -210,7 +215,7 @@ def _touching(items: list[_Item], earlier: _Item, later: _Item) -> bool:
 
 def _turns(items: list[_Item], kept: list[_Item]) -> list[Turn]:
     places = {item.index: place for place, item in enumerate(kept)}
-    users = (item.index for item in items if item.role == "user" and not item.reason)
+    users = (item.index for item in items if item.role == "user")
     ordinals = {index: ordinal for ordinal, index in enumerate(users)}
     neighbours = [item for item in items if not item.aside]
     return [

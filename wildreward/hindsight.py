@@ -2,7 +2,9 @@
 
 Method of WildReward (arXiv 2602.08829, "implicit feedback mining"), with the nearest signal first: an explicit negative
 on the same topic that stands nearer than the positive means that the praise was for something that came in between.
-Turns are told apart by their number in the conversation, never by their place in a list that may have gaps.
+Turns are told apart by their number in the conversation, never by their place in a list that may have gaps. A neutral
+turn is used once, with the label of one donor; one donor may lend to all neutral turns that reach it, because what was
+praised in the end took all of them (the published scripts do the same, but repeat a row that has two donors).
 """
 
 from collections.abc import Mapping

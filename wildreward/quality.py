@@ -51,9 +51,6 @@ IDENTITY = _any(
     r"你是谁|你的名字|你叫什么|你的身份|介绍(?:一下)?(?:你|您)自己|自我介绍一下你|谁(?:开发|创造|训练|制造)(?:了|的)?你",
     r"(?:你|您)是(?:不是)?(?:一个|个)?(?:ai|人工智能|机器人|人类|真人|chatgpt|gpt|文心|什么模型|哪个模型|什么版本)",
 )
-MAX_IDENTITY_UNITS = 40
-"""A longer prompt that asks for a name is a story or a program that does."""
-
 _FILE = (
     r"(?:files?|documents?|pdfs?|images?|pictures?|photos?|screenshots?|spreadsheets?|excel|csv|word doc\w*|slides?)"
 )
@@ -85,8 +82,6 @@ PERSONAL = re.compile(
     r"|\+\d{1,3}[ -]?\d{2,4}[ -]\d{3,4}[ -]?\d{3,4}(?!\d)"  # an international telephone number
 )
 
-EDGE_CHARS = 300
-
 Parts = tuple[list[Message], str, str]
 """History, prompt and reply of a row."""
 
@@ -113,12 +108,12 @@ def drop_reason(row: Mapping[str, Any], settings: LabelSettings) -> str | None:
     return None
 
 
-def _searches(parts: Parts, _: LabelSettings) -> bool:
-    return bool(_LINK.search(parts[1]) or SEARCH.search(_edges(parts[1])))
+def _searches(parts: Parts, settings: LabelSettings) -> bool:
+    return bool(_LINK.search(parts[1]) or SEARCH.search(_edges(parts[1], settings.filter_edge_chars)))
 
 
-def _asks_identity(parts: Parts, _: LabelSettings) -> bool:
-    return units(parts[1]) <= MAX_IDENTITY_UNITS and IDENTITY.search(parts[1]) is not None
+def _asks_identity(parts: Parts, settings: LabelSettings) -> bool:
+    return units(parts[1]) <= settings.max_identity_units and IDENTITY.search(parts[1]) is not None
 
 
 def _is_personal(parts: Parts, _: LabelSettings) -> bool:
@@ -139,12 +134,12 @@ def _is_long(parts: Parts, settings: LabelSettings) -> bool:
 
 
 def _prompt_matches(pattern: re.Pattern[str]) -> Callable[[Parts, LabelSettings], bool]:
-    return lambda parts, _: pattern.search(_edges(parts[1])) is not None
+    return lambda parts, settings: pattern.search(_edges(parts[1], settings.filter_edge_chars)) is not None
 
 
-def _edges(prompt: str) -> str:
+def _edges(prompt: str, chars: int) -> str:
     """Where a prompt says what it asks for: between start and end of a long one is the material it is about."""
-    return prompt if len(prompt) <= 2 * EDGE_CHARS else f"{prompt[:EDGE_CHARS]}\n{prompt[-EDGE_CHARS:]}"
+    return prompt if len(prompt) <= 2 * chars else f"{prompt[:chars]}\n{prompt[-chars:]}"
 
 
 _FILTERS: Mapping[str, Callable[[Parts, LabelSettings], bool]] = {

@@ -7,11 +7,11 @@ more: a long reply that begins with an apology usually goes on to answer.
 
 import re
 
-MAX_CHARS = 1000
-"""Longest reply that is taken for a refusal, in characters; a Chinese character counts as three."""
+from wildreward.scale import NEGATIVE_LEVELS
+from wildreward.settings.label import LabelSettings
 
-OPENING_CHARS = 300
-"""A refusal says so early: cues are looked for in this many characters."""
+MAX_CHARS: int = LabelSettings.model_fields["refusal_max_chars"].default
+OPENING_CHARS: int = LabelSettings.model_fields["refusal_opening_chars"].default
 
 _CJK = re.compile(r"[\u3400-\u9fff]")
 
@@ -55,8 +55,21 @@ _CHINESE = re.compile(
 )
 
 
-def looks_like_refusal(response: str, max_chars: int = MAX_CHARS) -> bool:
-    """Whether a reply may be a refusal: a cue near its start, and no longer than `max_chars`.
+def needs_refusal_question(level: int | None, response: str, settings: LabelSettings) -> bool:
+    """Whether the judge is asked about a refusal: negative feedback on a reply that looks like one.
+
+    >>> needs_refusal_question(1, "I cannot help with that.", LabelSettings(refusal_max_chars=10))
+    False
+    """
+    if level not in NEGATIVE_LEVELS or not settings.refusal_validation:
+        return False
+    return looks_like_refusal(response, settings.refusal_max_chars, settings.refusal_opening_chars)
+
+
+def looks_like_refusal(response: str, max_chars: int = MAX_CHARS, opening_chars: int = OPENING_CHARS) -> bool:
+    """Whether a reply may be a refusal: a cue in its first `opening_chars`, and no longer than `max_chars`.
+
+    A refusal says so early. A Chinese character counts as three.
 
     >>> looks_like_refusal("I'm sorry, but I can't help with that."), looks_like_refusal("抱歉，我无法提供这类内容。")
     (True, True)
@@ -65,5 +78,5 @@ def looks_like_refusal(response: str, max_chars: int = MAX_CHARS) -> bool:
     """
     if len(response) + 2 * len(_CJK.findall(response)) > max_chars:
         return False
-    opening = response[:OPENING_CHARS].replace("\u2019", "'")
+    opening = response[:opening_chars].replace("\u2019", "'")
     return bool(_ENGLISH.search(opening) or _CHINESE.search(opening))

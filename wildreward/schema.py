@@ -31,7 +31,7 @@ JUDGED_TURN = pa.struct(
         (
             "turn",
             pa.int32(),
-        ),  # 0-based ordinal of its prompt among the readable user messages
+        ),  # user messages before its prompt, readable or not
         ("prompt_index", pa.int32()),  # positions in `messages`
         ("response_index", pa.int32()),
         ("follow_up_index", pa.int32()),

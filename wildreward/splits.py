@@ -22,6 +22,18 @@ def bucket(conversation_hash: str, seed: int) -> int:
     return int.from_bytes(digest.digest())
 
 
+def sampled(key: str, frac: float, seed: int) -> bool:
+    """Whether a conversation is in the sample: the same everywhere for the same seed; a larger share holds a smaller.
+
+    Its hash is another one than that of `bucket`: a sample is divided into train and test like the whole.
+
+    >>> [sampled(key, 0.5, seed=0) for key in "abcdef"], sampled("a", 1.0, seed=0)
+    ([False, True, False, False, True, True], True)
+    """
+    digest = hashlib.blake2b(f"{seed}/{key}".encode("utf-8", "surrogatepass"), digest_size=8, person=b"sample")
+    return int.from_bytes(digest.digest()) < frac * 2**64
+
+
 def default_test_rows(total: int) -> int:
     """Rows for the test split: 5,000, or a tenth of fewer than 50,000.
 

@@ -79,6 +79,12 @@ def test_a_message_that_cannot_be_read_glues_nothing_together() -> None:
     assert skipped(conversation) == [(2, "null_content"), (3, "empty_content")]
 
 
+def test_a_user_message_that_cannot_be_read_is_still_a_turn_that_went_by() -> None:
+    given = row("uauauauau")
+    given["conversation"][4]["content"] = None
+    assert [turn.turn for turn in read(given).turns] == [0, 3]
+
+
 def test_a_reply_whose_prompt_was_lost_belongs_to_no_earlier_prompt() -> None:
     given = row("uauaua")
     given["conversation"][2]["role"] = "robot"

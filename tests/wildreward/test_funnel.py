@@ -67,6 +67,15 @@ def test_a_row_without_a_class_count_is_noticed() -> None:
         funnel.check()
 
 
+def test_a_row_that_is_taken_back_is_counted_as_if_it_had_been_dropped_at_once() -> None:
+    funnel, never_kept = small_funnel(), small_funnel()
+    funnel.rows_in, never_kept.rows_in = 3, 3
+    funnel.keep(row(label=2, source="hindsight"))
+    funnel.take_back(row(label=2, source="hindsight"), "user_cap")
+    never_kept.drop("user_cap")
+    assert funnel == never_kept
+
+
 def test_parts_counted_apart_and_merged_give_the_whole() -> None:
     whole = small_funnel()
     whole.add_conversation(conversation("no_follow_up"))

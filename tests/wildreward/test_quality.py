@@ -69,6 +69,8 @@ def test_cues_count_where_a_long_prompt_asks_and_not_in_its_material() -> None:
     material = "The quarterly numbers rose again in the north. " * 20
     assert reason(f"Summarise the text. {material} They see the attached file. {material}") is None
     assert reason(f"{material} {material} Then summarise the attached file.") == "missing_attachment"
+    middle = f"Summarise the text. {material} They see the attached file. {material}"
+    assert reason(middle, filter_edge_chars=1500) == "missing_attachment"
 
 
 def test_length_and_language_have_thresholds_of_their_own() -> None:

@@ -53,3 +53,11 @@ def test_a_complaint_about_a_justified_refusal_lends_nothing_and_still_blocks() 
     similar = [{"turn": 1, "cosine": 0.9}, {"turn": 2, "cosine": 0.9}]
     first, second, _ = refined(turn(0, 3, similarities=similar), turn(1, 1, refusal_verdict=1), turn(2, 5))
     assert (first.level, second.level) == (3, 5)
+
+
+def test_each_neutral_turn_is_used_once_and_a_positive_may_lend_to_both_before_it() -> None:
+    near, far = [{"turn": 1, "cosine": 0.9}, {"turn": 2, "cosine": 0.9}], [{"turn": 2, "cosine": 0.9}]
+    two_donors = refined(turn(0, 3, similarities=near), turn(1, 4), turn(2, 5))
+    assert [(r.turn, r.level, r.donor_turn) for r in two_donors] == [(0, 4, 1), (1, 4, None), (2, 5, None)]
+    one_donor = refined(turn(0, 3, similarities=far), turn(1, 3, similarities=far), turn(2, 5))
+    assert [(r.turn, r.level, r.donor_turn) for r in one_donor] == [(0, 5, 2), (1, 5, 2), (2, 5, None)]

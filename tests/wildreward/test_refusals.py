@@ -2,7 +2,8 @@
 
 import pytest
 
-from wildreward.refusals import looks_like_refusal
+from wildreward.refusals import looks_like_refusal, needs_refusal_question
+from wildreward.settings.label import LabelSettings
 
 
 @pytest.mark.parametrize(
@@ -35,3 +36,21 @@ def test_refusals_are_recognised(reply: str) -> None:
 )
 def test_apologies_and_long_answers_are_not(reply: str) -> None:
     assert not looks_like_refusal(reply)
+
+
+def test_both_thresholds_are_settings_and_only_negative_feedback_asks() -> None:
+    reply = "Let me see what there is to say about this. I cannot help with that."
+
+    def asked(level: int | None, **settings: object) -> bool:
+        return needs_refusal_question(level, reply, LabelSettings.parse(settings))
+
+    assert [asked(level) for level in (None, 1, 2, 3, 5)] == [False, True, True, False, False]
+    assert not asked(1, refusal_opening_chars=40)
+    assert not asked(1, refusal_max_chars=len(reply) - 1)
+    assert asked(1, refusal_max_chars=len(reply))
+    assert not asked(1, refusal_validation=False)
+
+
+def test_a_chinese_character_counts_as_three() -> None:
+    assert looks_like_refusal("抱歉，我无法提供。", max_chars=25)
+    assert not looks_like_refusal("抱歉，我无法提供。", max_chars=24)

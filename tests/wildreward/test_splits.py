@@ -3,7 +3,7 @@
 from collections import Counter
 from random import Random
 
-from wildreward.splits import BUCKETS, bucket, default_test_rows
+from wildreward.splits import BUCKETS, bucket, default_test_rows, sampled
 from wildreward.splits import test_threshold as threshold_for
 
 
@@ -30,3 +30,13 @@ def test_neither_side_is_empty_where_both_can_have_rows() -> None:
     assert threshold_for({10: 5, 20: 5}, 0) == 0
     assert threshold_for({10: 5, 20: 5}, 10) == BUCKETS
     assert threshold_for({}, 0) in {0, BUCKETS}
+
+
+def test_a_sample_has_its_size_grows_with_its_share_and_is_split_like_the_whole() -> None:
+    keys = [f"conversation {number}" for number in range(20_000)]
+    tenth, third = ({key for key in keys if sampled(key, frac, seed=5)} for frac in (0.1, 0.33))
+    assert 1_850 < len(tenth) < 2_150
+    assert tenth < third
+    assert tenth != {key for key in keys if sampled(key, 0.1, seed=6)}
+    in_test = sum(bucket(key, 5) < BUCKETS // 10 for key in tenth)
+    assert 0.07 < in_test / len(tenth) < 0.13

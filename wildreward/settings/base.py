@@ -15,7 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from wildreward.errors import UsageError
 
 PATH_FIELDS = {
-    "output", "input", "eval_input", "checkpoint", "policy", "backbone", "template", "token_file", "judge_cache"
+    "output", "input", "eval_input", "checkpoint", "policy", "backbone", "template", "token_file",
+    "judge_cache", "judge_tokenizer",
 }  # fmt: skip
 """Fields that may hold a local path."""
 

@@ -52,7 +52,34 @@ class LabelSettings(StageSettings):
     """Conversations: parquet or JSONL files, directories or globs (local, s3://, hf://, any fsspec URL)."""
 
     limit: int | None = Field(default=None, ge=1)
-    """Read only this many conversations: a trial run. Default: all."""
+    """Read only this many conversations, the first in the order of the files: a trial run. Default: all."""
+
+    sample_frac: float = Field(default=1.0, gt=0, le=1)
+    """Read only this share of the conversations, chosen by id (or content) and seed. With limit: the first of these."""
+
+    max_quarantined_frac: float | None = Field(default=None, ge=0, le=1)
+    """Stop when more than this share of the input cannot be read. Default: 0.5, and only from 100 rows on."""
+
+    dry_run: bool = False
+    """Count what would be asked and what it would cost; ask nothing and write nothing."""
+
+    retry_errors: bool = False
+    """Judge those conversations again in which an answer failed; all the others in --output are kept."""
+
+    usd_per_million_input: float | None = Field(default=None, ge=0)
+    """Price of a million prompt tokens, in dollars: the run, or the dry run, then tells what it costs."""
+
+    usd_per_million_output: float | None = Field(default=None, ge=0)
+    """Price of a million tokens of answers, in dollars."""
+
+    judge_tokenizer: str | None = None
+    """dry_run: tokenizer that counts prompt tokens (a directory or hub id). Default: judge_model's, if it is here."""
+
+    assumed_negative_frac: float = Field(default=0.17, ge=0, le=1)
+    """dry_run: share of negative feedback on replies that look like refusals (0.17: of all replies in WildChat)."""
+
+    assumed_answer_tokens: int = Field(default=40, ge=1)
+    """dry_run: tokens of one answer: the level and a reason of at most twenty words. Models that think need more."""
 
     judge: Literal["lexicon", "openai", "vllm"] = "lexicon"
     """Who reads the follow-ups: the built-in list of cues, an OpenAI-compatible endpoint, or vLLM in the actors."""
@@ -141,6 +168,12 @@ class LabelSettings(StageSettings):
     refusal_validation: bool = True
     """Ask the judge a second question where negative feedback meets a reply that looks like a refusal."""
 
+    refusal_max_chars: int = Field(default=1000, ge=0)
+    """Longest reply that may be a refusal, in characters, a Chinese one counting as three."""
+
+    refusal_opening_chars: int = Field(default=300, ge=1)
+    """Characters of a reply in which the cues of a refusal are looked for."""
+
     filters: tuple[str, ...] = FILTERS
     """Quality filters that are on; `none` switches all off."""
 
@@ -156,8 +189,23 @@ class LabelSettings(StageSettings):
     max_total_units: int = Field(default=4096, ge=1)
     """history_too_long: most words (and CJK characters) of history, prompt and reply together."""
 
+    max_identity_units: int = Field(default=40, ge=0)
+    """identity_question: a longer prompt that asks for a name is a story or a program that does."""
+
+    filter_edge_chars: int = Field(default=300, ge=1)
+    """Start and end of a prompt, in characters each, where filters look for what it asks for."""
+
     languages: tuple[str, ...] = ("English", "Chinese")
     """language: what is kept, by English name as in WildChat (`Russian`); `all` keeps every language."""
+
+    drop_duplicate_prompts: Literal["none", "exact", "near"] = "none"
+    """Keep one row of those whose prompt (all the user said up to the reply) is the same, or nearly the same."""
+
+    near_duplicate_similarity: float = Field(default=0.8, gt=0, le=1)
+    """drop_duplicate_prompts near: Jaccard similarity of two prompts' character 5-grams from which one of them goes."""
+
+    max_rows_per_user: int | None = Field(default=None, ge=1)
+    """Keep at most this many rows of a user (WildChat's hashed_ip), drawn by seed. Default: all."""
 
     class_map: Literal["four", "five", "binary"] = "four"
     """Levels to classes. four: 1,2,4,5 -> 1..4, neutral dropped (the paper). five: as judged. binary: 1,2 and 4,5."""
@@ -201,7 +249,17 @@ class LabelSettings(StageSettings):
         return self
 
     @model_validator(mode="after")
+    def _prices_come_together(self) -> Self:
+        given = {name: getattr(self, name) is not None for name in ("usd_per_million_input", "usd_per_million_output")}
+        if any(given.values()) and not all(given.values()):
+            missing = next(name for name, there in given.items() if not there)
+            raise ValueError(f"{missing}: required with the other price (--{missing.replace('_', '-')})")
+        return self
+
+    @model_validator(mode="after")
     def _judge_is_named(self) -> Self:
+        if self.dry_run:
+            return self  # nobody is asked
         if self.judge != "lexicon" and not self.judge_model:
             raise ValueError(f"judge_model: required with judge {self.judge} (--judge-model)")
         if self.judge == "openai" and not self.judge_url:
