@@ -17,6 +17,7 @@ from ray.exceptions import RayTaskError
 
 from pipelines.conversation_files import plan
 from pipelines.conversation_source import ConversationDatasource
+from pipelines.feedback_files import stamped
 from pipelines.judging import JudgeTurns
 from pipelines.row_checkpoint import use_row_checkpoint
 from pipelines.topics import MeasureTopics
@@ -47,7 +48,7 @@ def write_feedback(settings: LabelSettings, files: Sequence[str], checkpoint: st
         with _showing(progress), _plain_errors():
             dataset.write_parquet(
                 absolute(storage.join(settings.output, "feedback")),
-                arrow_parquet_args_fn=lambda: {"schema": FEEDBACK, "compression": "zstd"},
+                arrow_parquet_args_fn=lambda: {"schema": stamped(FEEDBACK), "compression": "zstd"},
             )
 
 

@@ -13,8 +13,10 @@ import time
 from typing import Any
 
 from pipelines.conversation_files import SUFFIXES
+from pipelines.export import Export, discard
 from pipelines.label_state import LabelState
 from wildreward import storage
+from wildreward.card import write_card
 from wildreward.cluster import cluster
 from wildreward.errors import UsageError
 from wildreward.funnel import Funnel, funnel_lines
@@ -30,14 +32,19 @@ def run(settings: LabelSettings) -> None:
     if not settings.output:
         raise UsageError("label: output is required (--output)")
     files = storage.expand(settings.input, SUFFIXES)
+    export = Export.of(settings)
     state = LabelState.open(settings, files)
-    if state.rows_done:
+    if state.rows_done and export.done(state):
         print(f"label: {settings.output} is complete; nothing to do")
     else:
         storage.write_text(storage.join(settings.output, "settings.yaml"), settings.to_yaml())
         with cluster(settings.address):
-            _label(settings, state, files)
-    print(_closing(settings.output, json.loads(storage.read_text(storage.join(settings.output, "summary.json")))))
+            if not state.rows_done:
+                _label(settings, state, files)
+            export.write(state)
+    summary = json.loads(storage.read_text(storage.join(settings.output, "summary.json")))
+    write_card(settings, summary, state.feedback["settings"])
+    print(_closing(settings.output, summary))
 
 
 def _label(settings: LabelSettings, state: LabelState, files: list[str]) -> None:
@@ -51,10 +58,10 @@ def _label(settings: LabelSettings, state: LabelState, files: list[str]) -> None
     started = time.monotonic()
     storage.remove(state.staging)
     funnel = write_rows(settings, state.staging)
-    publish(state, funnel, {"feedback": state.feedback_seconds, "rows": time.monotonic() - started})
+    publish(settings, state, funnel, {"feedback": state.feedback_seconds, "rows": time.monotonic() - started})
 
 
-def publish(state: LabelState, funnel: Funnel, seconds: dict[str, float]) -> None:
+def publish(settings: LabelSettings, state: LabelState, funnel: Funnel, seconds: dict[str, float]) -> None:
     """Put the rows in their places, summary and report beside them, and mark the run done.
 
     On a local disk each folder changes by one rename; on an object store its objects are copied, and rows without the
@@ -62,11 +69,13 @@ def publish(state: LabelState, funnel: Funnel, seconds: dict[str, float]) -> Non
     """
     summary: dict[str, Any] = funnel.summary() | {"seconds": {name: round(s, 2) for name, s in seconds.items()}}
     state.rows_started()
+    discard(state.output)
     for folder in ("wildfb", "quarantine"):
         final = storage.join(state.output, folder)
         storage.remove(final)
         _move(storage.join(state.staging, folder), final)
-    storage.write_text(storage.join(state.output, "report.html"), label_report(summary).html())
+    report = label_report(summary, settings.classes, funnel.timeline, funnel.samples)
+    storage.write_text(storage.join(state.output, "report.html"), report.html())
     storage.write_text(
         storage.join(state.output, "summary.json"), json.dumps(summary, indent=2, ensure_ascii=False) + "\n"
     )

@@ -14,7 +14,17 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from wildreward.errors import UsageError
 
-PATH_FIELDS = {"output", "input", "eval_input", "checkpoint", "policy", "backbone", "template", "token_file"}
+PATH_FIELDS = {
+    "output",
+    "input",
+    "eval_input",
+    "checkpoint",
+    "policy",
+    "backbone",
+    "template",
+    "token_file",
+    "export_template",
+}
 """Fields that may hold a local path."""
 
 
