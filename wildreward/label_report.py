@@ -65,11 +65,14 @@ def _by_group(report: Report, what: str, groups: Mapping[str, Mapping[str, int]]
         return report.text("No conversation could be read.")
     report.figure(figures.shares(shown), f"Feedback levels by {what}: left as judged, right after refinement")
     classes = sorted({name for counts in shown.values() for name in counts if name.startswith("class_")})
-    columns = ["conversations", "turns", "errors", *(f"{kind}_{level}" for kind in KINDS for level in LEVELS)]
-    columns += ["rows", *classes]
-    rows = [(name, *(counts.get(column, 0) for column in columns)) for name, counts in shown.items()]
-    headers = [column.replace("_", " ") for column in columns]
-    report.table([what, *headers], rows, f"Turns by {what}: judged and refined level; rows kept by class")
+    judged, refined = ([f"{kind}_{level}" for level in LEVELS] for kind in KINDS)
+    for columns, caption in (
+        (["conversations", "turns", "errors", *judged], "turns by the level as judged"),
+        ([*refined, "rows", *classes], "turns by the level after refinement; rows kept, by class"),
+    ):
+        rows = [(name, *(counts.get(column, 0) for column in columns)) for name, counts in shown.items()]
+        headers = [column.removeprefix("judged_").removeprefix("refined_").replace("_", " ") for column in columns]
+        report.table([what, *headers], rows, f"By {what}: {caption}")
     return None
 
 
@@ -82,8 +85,9 @@ def _judge(report: Report, summary: Mapping[str, Any]) -> None:
     report.table(["judge", "count"], list(summary["judge"].items()), "What was asked of the judge")
     errors = [("feedback", reason, count, share(count, turns)) for reason, count in summary["turns"]["errors"].items()]
     errors += [("refusal", reason, count, share(count, asked)) for reason, count in summary["refusal_errors"].items()]
-    report.table(["question", "error", "turns", "of those asked"], errors, "Questions without an answer, by reason")
-    if not errors:
+    if errors:
+        report.table(["question", "error", "turns", "of those asked"], errors, "Questions without an answer, by reason")
+    else:
         report.text("Every question that was asked was answered.")
     extra = summary["judge_requests_beyond_one"]
     report.table(
@@ -120,7 +124,8 @@ def _samples(report: Report, samples: Samples) -> None:
         "words: look at this page before you pass it on, or make it without them (--report-samples 0)."
     )
     for group, rows in samples.shown().items():
-        with report.folded(f"{group} ({len(rows)})"):
+        level = LEVEL_NAMES.get(int(group[-1]), "") if group.startswith("level ") else ""
+        with report.folded(f"{group} {level}".strip() + f" ({len(rows)})"):
             for row in rows:
                 report.text(", ".join(f"{name}: {value}" for name, value in row["facts"].items()))
                 for name, text in row["texts"].items():

@@ -19,6 +19,10 @@ from wildreward.settings.label import FILTERS, LabelSettings
         ({"hindsight_min_similarity": 1.5}, "hindsight_min_similarity"),
         ({"judge_concurrency": 0}, "judge_concurrency"),
         ({"class_map": "six"}, "class_map"),
+        ({"export": ["csv"]}, "export.0: found 'csv'; Input should be 'jsonl'"),
+        ({"export": ["jsonl"], "class_map": "five"}, "export: jsonl is a layout of four classes; class_map is five"),
+        ({"card_license": "My License"}, "card_license"),
+        ({"report_samples": -1}, "report_samples"),
         ({"judge_ur": "x"}, "did you mean judge_url"),
     ],
 )
