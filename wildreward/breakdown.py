@@ -42,9 +42,16 @@ class Breakdown:
         made._fold()
         return made
 
+    def __sub__(self, other: "Breakdown") -> "Breakdown":
+        """Take back what was counted before under the same names."""
+        made = self + Breakdown()
+        for name, counts in other.groups.items():
+            made.groups[name if name in made.groups else OTHERS].subtract(counts)
+        return made
+
     def to_dict(self) -> dict[str, dict[str, int]]:
         """Largest group first, then by name."""
-        return {name: dict(sorted(counts.items())) for name, counts in self._by_size(self.groups)}
+        return {name: {key: n for key, n in sorted(counts.items()) if n} for name, counts in self._by_size(self.groups)}
 
     def column(self, name: str) -> dict[str, int]:
         """One column of every group that has something in it, the most first."""

@@ -118,6 +118,16 @@ class Funnel:
         self.prompt_lengths[length_bin(prompt["content"])] += 1
         self.response_lengths[length_bin(response["content"])] += 1
 
+    def take_back(self, row: Mapping[str, Any], reason: str) -> None:
+        """A row that was kept is dropped after all."""
+        kept = Funnel()
+        kept.keep(row)
+        for name, counts in vars(kept).items():
+            if isinstance(counts, Counter | Breakdown):
+                setattr(self, name, getattr(self, name) - counts)
+        self.samples.withdraw(f"level {row['level']}", row["id"])
+        self.drop(reason, row)
+
     def merge(self, other: Self) -> Self:
         """Add the counts of another part to this one."""
         for name, value in vars(other).items():

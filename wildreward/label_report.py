@@ -95,6 +95,22 @@ def _judge(report: Report, summary: Mapping[str, Any]) -> None:
         [(number, count, share(count, turns)) for number, count in extra.items()],
         "Retries and re-asks: requests that failed and were made again, and answers without a level",
     )
+    if "judge_session" in summary:
+        rows = list(session_rows(summary["judge_session"]))
+        report.table(
+            ["counter", "count", "share"], rows, "What the last session asked of the judge, and how often again"
+        )
+
+
+def session_rows(stats: Mapping[str, float]) -> Iterator[tuple[str, float, str]]:
+    """(what, count, share) of the counters of a judge over HTTP: retries by reason of its requests, re-asks of answers.
+
+    >>> list(session_rows({"requests": 10, "answers": 8, "retries_http_429": 2, "reasks": 1}))
+    [('requests', 10, ''), ('answers', 8, ''), ('retries_http_429', 2, '20.00%'), ('reasks', 1, '12.50%')]
+    """
+    for name, count in stats.items():
+        of = stats.get("requests", 0) if name.startswith("retries_") else stats.get("answers", 0)
+        yield name, count, share(count, of) if name.startswith(("retries_", "reasks")) else ""
 
 
 def _pace(report: Report, summary: Mapping[str, Any], timeline: Timeline) -> None:
@@ -176,7 +192,7 @@ def refusals_asked(judge: Mapping[str, int], errors: Mapping[str, int]) -> int:
     return sum(count for name, count in judge.items() if name.startswith("refusal_verdict_")) + sum(errors.values())
 
 
-def share(count: int, of: int) -> str:
+def share(count: float, of: float) -> str:
     """
     >>> share(1, 8), share(0, 0)
     ('12.50%', '-')

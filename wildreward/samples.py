@@ -11,6 +11,9 @@ from typing import Any
 
 MAX_TEXT_CHARS = 600
 
+SPARE = 3
+"""So many times more rows are kept than are shown: some may be dropped after all, once compared with others."""
+
 Kept = dict[str, tuple[int, dict[str, Any]]]
 """Row id -> its place and what is shown of it."""
 
@@ -29,9 +32,13 @@ class Samples:
             return
         place = _place(self.seed, row_id)
         kept = self.groups.setdefault(group, {})
-        if len(kept) < self.per_group or place < max(other for other, _ in kept.values()):
+        if len(kept) < self._room or place < max(other for other, _ in kept.values()):
             kept[row_id] = (place, show())
             self._trim(group)
+
+    def withdraw(self, group: str, row_id: str) -> None:
+        """A row that may have been taken in is not of its group any more."""
+        self.groups.get(group, {}).pop(row_id, None)
 
     def __add__(self, other: "Samples") -> "Samples":
         per_group = max(self.per_group, other.per_group)
@@ -43,10 +50,18 @@ class Samples:
 
     def shown(self) -> dict[str, list[dict[str, Any]]]:
         """What was taken of each group, in the order of the draw; groups by name."""
-        return {group: [shown for _, (_, shown) in _ordered(self.groups[group])] for group in sorted(self.groups)}
+        return {
+            group: [shown for _, (_, shown) in _ordered(kept)[: self.per_group]]
+            for group, kept in sorted(self.groups.items())
+            if kept
+        }
 
     def _trim(self, group: str) -> None:
-        self.groups[group] = dict(_ordered(self.groups[group])[: self.per_group])
+        self.groups[group] = dict(_ordered(self.groups[group])[: self._room])
+
+    @property
+    def _room(self) -> int:
+        return (1 + SPARE) * self.per_group
 
 
 def cut(text: str | None, most: int = MAX_TEXT_CHARS) -> str:

@@ -66,6 +66,20 @@ def test_counts_by_language_and_model_add_up_to_the_whole() -> None:
     assert funnel.by_model.column("turns") == {"unknown": 3}
 
 
+def test_a_row_that_is_taken_back_is_dropped_everywhere() -> None:
+    funnel = small_funnel()
+    funnel.train -= 1
+    funnel.take_back(row(), "duplicate")
+    summary = funnel.check().summary()
+    assert summary["rows"] == {"in": 2, "dropped": {"duplicate": 1, "neutral": 1}, "train": 0, "test": 0}
+    assert (summary["classes"], summary["sources"], summary["languages"]["rows"]) == ({}, {}, {})
+    assert "class_1" not in summary["by_model"]["m"]
+    assert {group: len(rows) for group, rows in funnel.samples.shown().items()} == {
+        "dropped: duplicate": 1,
+        "dropped: neutral": 1,
+    }
+
+
 def test_requests_beyond_one_for_each_question_are_counted() -> None:
     funnel = Funnel()
     turns = [turn() | {"attempts": attempts} for attempts in (1, 3, 99, None)] + [turn(1, refusal=1) | {"attempts": 3}]
