@@ -18,6 +18,7 @@ from ray.exceptions import RayTaskError
 
 from pipelines.conversation_files import plan
 from pipelines.conversation_source import ConversationDatasource
+from pipelines.feedback_files import stamped
 from pipelines.judge_desk import AtDesk, DeskWatch, open_desk
 from pipelines.judging import JudgeTurns, cache_directory
 from pipelines.quarantine_guard import quarantine_guard
@@ -59,7 +60,7 @@ def write_feedback(settings: LabelSettings, files: Sequence[str], checkpoint: st
         with _showing(progress, desk), plain_errors():
             dataset.write_parquet(
                 absolute(storage.join(settings.output, "feedback")),
-                arrow_parquet_args_fn=lambda: {"schema": FEEDBACK, "compression": "zstd"},
+                arrow_parquet_args_fn=lambda: {"schema": stamped(FEEDBACK), "compression": "zstd"},
             )
         return None if desk is None else ray.get(desk.news.remote())
 

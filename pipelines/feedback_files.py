@@ -4,6 +4,7 @@ A driver killed with -9 leaves workers that live for a second or two and may sti
 was started again by then, that block is in feedback/ twice. So rows are told apart by `row_id`; the first one counts.
 """
 
+import time
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
@@ -14,6 +15,8 @@ import ray
 
 from wildreward import storage
 from wildreward.errors import DataError
+
+WRITTEN_AT = b"wildreward_written_at_s"
 
 GROUP_BYTES = 32 * 2**20
 """Feedback read by one task; a few times this in memory."""
@@ -49,15 +52,32 @@ def repeated(grouped: Sequence[Sequence[str]]) -> list[frozenset[int]]:
 def batches(
     files: Sequence[str], skip: Collection[int] = (), rows: int = 256, columns: list[str] | None = None
 ) -> Iterator[list[dict[str, Any]]]:
-    """FEEDBACK rows of the files without those at the places `skip`, of all columns or of these.
+    """FEEDBACK rows of the files without those at the places `skip`, of all columns or of these; each with
+    `written_at_s`, its file's time.
 
     Raises DataError naming a file of another make.
     """
     place = 0
     for path in files:
         for batch in _read(path, rows, columns):
-            yield [row for offset, row in enumerate(batch.to_pylist(), start=place) if offset not in skip]
+            when = {"written_at_s": written_at_s(batch.schema)}
+            yield [row | when for offset, row in enumerate(batch.to_pylist(), start=place) if offset not in skip]
             place += batch.num_rows
+
+
+def stamped(schema: pa.Schema) -> pa.Schema:
+    """The schema of a file that is written now: the time is in the file's metadata, no row holds it."""
+    return schema.with_metadata({WRITTEN_AT: str(time.time())})
+
+
+def written_at_s(schema: pa.Schema) -> float | None:
+    """When a file was written, in seconds since 1970; None where it does not say.
+
+    >>> written_at_s(pa.schema([])), written_at_s(stamped(pa.schema([]))) > 1.7e9
+    (None, True)
+    """
+    when = (schema.metadata or {}).get(WRITTEN_AT)
+    return None if when is None else float(when)
 
 
 @ray.remote

@@ -102,7 +102,6 @@ async def _judge_turn(
     metrics.turn(verdict)
 
 
-
 async def _measured(question: str, asking: Awaitable[AnyVerdict], metrics: JudgeMetrics) -> AnyVerdict:
     started = time.monotonic()
     verdict = await asking

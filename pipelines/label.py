@@ -14,8 +14,10 @@ import time
 from typing import Any
 
 from pipelines.conversation_files import SUFFIXES
+from pipelines.export import Export, discard
 from pipelines.label_state import LabelState
 from wildreward import storage
+from wildreward.card import write_card
 from wildreward.cluster import cluster
 from wildreward.cost import Spent, cost_lines
 from wildreward.errors import UsageError
@@ -35,14 +37,19 @@ def run(settings: LabelSettings) -> None:
     if settings.dry_run:
         _dry_run(settings, files)
         return
+    export = Export.of(settings)
     state = LabelState.open(settings, files)
-    if state.rows_done and not settings.retry_errors:
+    if state.rows_done and not settings.retry_errors and export.done(state):
         print(f"label: {settings.output} is complete; nothing to do")
     else:
         storage.write_text(storage.join(settings.output, "settings.yaml"), settings.to_yaml())
         with cluster(settings.address):
-            _label(settings, state, files)
-    print(_closing(settings, json.loads(storage.read_text(storage.join(settings.output, "summary.json")))))
+            if not state.rows_done or settings.retry_errors:
+                _label(settings, state, files)
+            export.write(state)
+    summary = json.loads(storage.read_text(storage.join(settings.output, "summary.json")))
+    write_card(settings, summary, state.feedback["settings"])
+    print(_closing(settings, summary))
 
 
 def _dry_run(settings: LabelSettings, files: list[str]) -> None:
@@ -71,7 +78,7 @@ def _label(settings: LabelSettings, state: LabelState, files: list[str]) -> None
     storage.remove(state.staging)
     funnel = write_rows(settings, state.staging)
     seconds = {"feedback": state.feedback_seconds, "rows": time.monotonic() - started}
-    publish(state, funnel, seconds, Spent.of_run(funnel.judge, state.discarded, settings))
+    publish(settings, state, funnel, seconds)
 
 
 def _take_back_errors(state: LabelState) -> None:
@@ -88,22 +95,24 @@ def _take_back_errors(state: LabelState) -> None:
         state.retry_ready()
 
 
-def publish(state: LabelState, funnel: Funnel, seconds: dict[str, float], spent: Spent) -> None:
+def publish(settings: LabelSettings, state: LabelState, funnel: Funnel, seconds: dict[str, float]) -> None:
     """Put the rows in their places, summary and report beside them, and mark the run done.
 
     On a local disk each folder changes by one rename; on an object store its objects are copied, and rows without the
     marker are not to be trusted.
     """
     summary: dict[str, Any] = funnel.summary() | {
-        "cost": spent.summary(),
+        "cost": Spent.of_run(funnel.judge, state.discarded, settings).summary(),
         "seconds": {name: round(s, 2) for name, s in seconds.items()},
     }
     state.rows_started()
+    discard(state.output)
     for folder in ("wildfb", "quarantine"):
         final = storage.join(state.output, folder)
         storage.remove(final)
         _move(storage.join(state.staging, folder), final)
-    storage.write_text(storage.join(state.output, "report.html"), label_report(summary).html())
+    report = label_report(summary, settings.classes, funnel.timeline, funnel.samples)
+    storage.write_text(storage.join(state.output, "report.html"), report.html())
     storage.write_text(
         storage.join(state.output, "summary.json"), json.dumps(summary, indent=2, ensure_ascii=False) + "\n"
     )

@@ -16,7 +16,7 @@ from wildreward import storage
 from wildreward.errors import UsageError
 from wildreward.settings.label import LabelSettings
 
-OWNED = ("feedback", "quarantine", "wildfb", "summary.json", "report.html", "settings.yaml", ".state")
+OWNED = ("feedback", "quarantine", "wildfb", "export", "summary.json", "report.html", "settings.yaml", ".state")
 """What a run writes to its output, and --overwrite deletes, apart from the judge cache."""
 
 JUDGE_CACHE = "judge_cache"
@@ -59,6 +59,7 @@ ROW_SETTINGS = (
     "class_map",
     "test_rows",
     "seed",
+    "report_samples",
 )
 """What the rows depend on besides the feedback: another value makes the rows again, and asks no judge."""
 

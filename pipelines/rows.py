@@ -21,16 +21,17 @@ def wildfb_rows(feedback: Mapping[str, Any], settings: LabelSettings, funnel: Fu
         if refined.judged_level is None:
             continue  # its error is counted with the turns
         funnel.rows_in += 1
+        turn = turns[refined.turn]
+        row = _row(feedback, turn, refined)
         if refined.level is None:
-            funnel.drop(refined.dropped or "no_level")
+            funnel.drop(refined.dropped or "no_level", row, turn["raw"])
             continue
-        funnel.refined_levels[refined.level] += 1
-        row = _row(feedback, turns[refined.turn], refined)
+        funnel.refined(refined.level, row)
         reason = _class_reason(row, settings) or drop_reason(row, settings)
         if reason:
-            funnel.drop(reason)
+            funnel.drop(reason, row, turn["raw"])
             continue
-        funnel.keep(row)
+        funnel.keep(row, turn["raw"])
         rows.append(row)
     return rows
 

@@ -26,6 +26,7 @@ from wildreward.errors import DataError
 from wildreward.funnel import Funnel
 from wildreward.progress import Progress
 from wildreward.quarantine import Tally, objection
+from wildreward.samples import Samples
 from wildreward.schema import QUARANTINE, WILDFB, table
 from wildreward.settings.label import LabelSettings
 from wildreward.splits import BUCKETS, bucket, default_test_rows, test_threshold
@@ -153,7 +154,7 @@ def _make_rows(
     files: Sequence[str], skip: frozenset[int], settings: LabelSettings
 ) -> tuple[dict[str, pa.Table], Sweep]:
     """(the group's rows and quarantined conversations, their counts)."""
-    counts = Sweep()
+    counts = Sweep(Funnel(samples=Samples(settings.report_samples, settings.seed)))
     rows, rejected = [], []
     for batch in batches(files, skip):
         made = [row for feedback in batch for row in wildfb_rows(feedback, settings, counts.funnel)]

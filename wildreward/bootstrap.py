@@ -79,14 +79,49 @@ def resample(
     }
 
 
+def resample_alike(
+    statistics: Mapping[str, Statistic], counts_UN: Array, copies_U: Array, replicates: int = 1000, seed: int = 0
+) -> dict[str, Samples]:
+    """As `resample`, for groups of which many are alike: millions of conversations with few distinct contents.
+
+    `counts_UN`: how often each of N kinds of items stands in a group of kind u; `copies_U`: how many groups are of it.
+    To draw groups with replacement is to draw kinds in proportion to their copies; the statistics weigh the N kinds.
+
+    >>> from wildreward.metrics import mean
+    >>> alike = resample_alike({"rate": mean(np.array([1, 0]))}, np.eye(2), np.array([50, 50]), replicates=2000)
+    >>> made = alike["rate"].estimate()
+    >>> made.value, round(made.low, 1), round(made.high, 1)
+    (0.5, 0.4, 0.6)
+    """
+    whole_1N = (copies_U @ counts_UN)[None].astype(float)
+    found: dict[str, list[Array]] = {name: [] for name in statistics}
+    for drawn_RU in _draws(copies_U, replicates, seed, width=len(copies_U)):
+        weights_RN = drawn_RU @ counts_UN.astype(float)
+        for name, statistic in statistics.items():
+            found[name].append(statistic(weights_RN))
+    return {
+        name: Samples(float(statistic(whole_1N)[0]), np.concatenate([*found[name], np.empty(0)]))
+        for name, statistic in statistics.items()
+    }
+
+
 def _weights(group_of_N: Array, replicates: int, seed: int) -> Iterator[Array]:
     """Slices of (R, N): how often each item stands in each resample."""
     groups = int(group_of_N.max()) + 1 if group_of_N.size else 0
+    for drawn_RG in _draws(np.ones(groups), replicates, seed, width=len(group_of_N)):
+        yield drawn_RG[:, group_of_N]
+
+
+def _draws(copies_U: Array, replicates: int, seed: int, width: int) -> Iterator[Array]:
+    """Slices of (R, U): how often a group of each kind is drawn, as many in all as there are; none for too few groups.
+
+    `width`: cells a replicate will take in what is made of it.
+    """
+    groups = int(copies_U.sum())
     if groups < MIN_GROUPS:
         return
     generator = np.random.default_rng(seed)
-    step = max(1, _CHUNK_CELLS // len(group_of_N))
+    step = max(1, _CHUNK_CELLS // width)
     for start in range(0, replicates, step):
         rows = min(step, replicates - start)
-        drawn_RG = generator.multinomial(groups, np.full(groups, 1 / groups), size=rows)
-        yield drawn_RG[:, group_of_N].astype(float)
+        yield generator.multinomial(groups, copies_U / groups, size=rows).astype(float)

@@ -1,4 +1,4 @@
-"""The front door: `wildreward label|train|evaluate|score|serve|dpo|tune|demo [--config NAME] [--field VALUE ...]`.
+"""The front door: `wildreward label|agree|train|evaluate|score|serve|dpo|tune|demo [--config NAME] [--FIELD VALUE]`.
 
 Every stage is also a module of its own (`python -m train ...`), which calls the same `main`. Nothing heavy is imported
 before the settings have been read and found right: `--help` answers in under half a second.
@@ -55,6 +55,14 @@ STAGES = {
             "wildreward.settings.label:LabelSettings",
             "pipelines.label",
             "pipelines/presets/label",
+        ),
+        Stage(
+            "agree",
+            "compare two labelled outputs, or one with people's levels: wildreward agree A B",
+            "wildreward.settings.agree:AgreeSettings",
+            "wildreward.agree",
+            "wildreward/presets/agree",
+            positional="input",
         ),
         Stage(
             "train",

@@ -119,7 +119,8 @@ def _number(value: float | None) -> str:
 
 
 def _levels(found: Mapping[str, Any]) -> str:
-    return f"accuracy {found['accuracy']:.3f}, quadratic kappa {found['quadratic_kappa']:.3f}, n {found['turns']}"
+    accuracy, kappa = interval(found["accuracy"]), interval(found["quadratic_kappa"])
+    return f"accuracy {accuracy}, quadratic kappa {kappa}, n {found['turns']}"
 
 
 def _json(output: str, *parts: str) -> Any:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import TextIO
 
 from wildreward.benchmarks.measure import Metric
+from wildreward.console import print_table
 from wildreward.evaluation import Evaluation, show, verdicts
 
 SHOWN = {
@@ -18,15 +19,9 @@ HEADERS = ("set", "metric", "n", "model [95%]", "length", "random", "constant")
 
 
 def print_evaluation(evaluation: Evaluation, stream: TextIO | None = None) -> None:
-    """A table drawn with lines on a terminal, aligned columns otherwise; then the verdicts and what was skipped."""
+    """The table; then the verdicts and what was skipped."""
     stream = stream or sys.stdout
-    rows = list(table_rows(evaluation))
-    if stream.isatty():
-        _print_rich(rows, stream)
-    else:
-        widths = [max(map(len, column)) for column in zip(HEADERS, *rows, strict=True)]
-        for row in [HEADERS, *rows]:
-            print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip(), file=stream)
+    print_table(HEADERS, list(table_rows(evaluation)), stream)
     print(file=stream)
     for line in sentences(evaluation):
         print(line, file=stream)
@@ -53,13 +48,3 @@ def sentences(evaluation: Evaluation) -> Iterator[str]:
         if found.skipped:
             reasons = ", ".join(f"{reason} {count}" for reason, count in found.skipped.items())
             yield f"{name}: skipped {sum(found.skipped.values())} of {len(found.items)} rows: {reasons}"
-
-
-def _print_rich(rows: list[tuple[str, ...]], stream: TextIO) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(*HEADERS)
-    for row in rows:
-        table.add_row(*row)
-    Console(file=stream, markup=False).print(table)

@@ -9,8 +9,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+from wildreward.breakdown import Breakdown
 from wildreward.errors import WildrewardError
+from wildreward.samples import Samples, row_sample
 from wildreward.scale import LEVELS
+from wildreward.timeline import Timeline
+
+MAX_EXTRA_REQUESTS = 10
+"""Turns that took more requests than this beyond the first are counted together."""
 
 LENGTH_BINS = tuple(2**power for power in range(3, 18))
 """Upper edges, in characters, of the length histograms: 8, 16, ..., 131072; longer texts count in the last."""
@@ -37,8 +43,12 @@ class Funnel:
     refined_levels: Counter[int] = field(default_factory=Counter)
     classes: Counter[int] = field(default_factory=Counter)
     sources: Counter[str] = field(default_factory=Counter)
-    languages: Counter[str] = field(default_factory=Counter)
-    row_languages: Counter[str] = field(default_factory=Counter)
+    extra_requests: Counter[int] = field(default_factory=Counter)
+    refusal_errors: Counter[str] = field(default_factory=Counter)
+    by_language: Breakdown = field(default_factory=Breakdown)
+    by_model: Breakdown = field(default_factory=Breakdown)
+    timeline: Timeline = field(default_factory=Timeline)
+    samples: Samples = field(default_factory=Samples)
     prompt_lengths: Counter[int] = field(default_factory=Counter)
     response_lengths: Counter[int] = field(default_factory=Counter)
 
@@ -50,24 +60,36 @@ class Funnel:
             return
         self.kept += row["status"] == "kept"
         self.no_follow_up += row["status"] == "no_follow_up"
-        self.languages[row["language"] or "unknown"] += 1
+        self._count_in_groups(row, "conversations")
         self.skipped_messages.update(message["reason"] for message in row["skipped_messages"] or ())
-        for turn in row["turns"] or ():
-            self._add_turn(turn)
+        turns = row["turns"] or ()
+        for turn in turns:
+            self._add_turn(turn, row)
+        if row.get("written_at_s") is not None:
+            self.timeline.add(row["written_at_s"], len(turns))
 
-    def _add_turn(self, turn: Mapping[str, Any]) -> None:
+    def _count_in_groups(self, row: Mapping[str, Any], column: str) -> None:
+        self.by_language.count(row["language"], column)
+        self.by_model.count(row["model"], column)
+
+    def _add_turn(self, turn: Mapping[str, Any], row: Mapping[str, Any]) -> None:
         self.turns_in += 1
+        self._count_in_groups(row, "turns")
         if turn["error"] is not None:
             self.turn_errors[turn["error"]] += 1
+            self._count_in_groups(row, "errors")
         elif turn["level"] is not None:
             self.labelled += 1
             self.judged_levels[turn["level"]] += 1
+            self._count_in_groups(row, f"judged_{turn['level']}")
+        self._count_requests(turn)
         self._add_cost(turn, turn.get("cached") or {})
         self.judge["level_probs"] += turn["level_probs"] is not None
         if turn["refusal_verdict"] is not None:
             self.judge[f"refusal_verdict_{turn['refusal_verdict']}"] += 1
         if turn["refusal_error"] is not None:
             self.judge["refusal_errors"] += 1
+            self.refusal_errors[turn["refusal_error"]] += 1
 
     def _add_cost(self, turn: Mapping[str, Any], cached: Mapping[str, Any]) -> None:
         """`attempts` and tokens are what the run spent; `cached_...` beside them is what the judge cache saved."""
@@ -77,14 +99,29 @@ class Funnel:
             self.judge[name] += (turn[name] or 0) - saved
             self.judge[f"cached_{name}"] += saved
 
-    def drop(self, reason: str) -> None:
-        self.dropped[reason] += 1
+    def _count_requests(self, turn: Mapping[str, Any]) -> None:
+        """How many requests a turn took beyond one for each question: tries again, and questions asked again."""
+        questions = 1 + (turn["refusal_verdict"] is not None or turn["refusal_error"] is not None)
+        self.extra_requests[min(MAX_EXTRA_REQUESTS, max(0, (turn["attempts"] or 0) - questions))] += 1
 
-    def keep(self, row: Mapping[str, Any]) -> None:
+    def refined(self, level: int, row: Mapping[str, Any]) -> None:
+        """Count the level a judged turn has after refinement; `row` knows its language and model."""
+        self.refined_levels[level] += 1
+        self._count_in_groups(row, f"refined_{level}")
+
+    def drop(self, reason: str, row: Mapping[str, Any] | None = None, raw: str | None = None) -> None:
+        """Count one row that is left out. The row and the judge's answer are given where they may be sampled."""
+        self.dropped[reason] += 1
+        if row is not None:
+            self.samples.offer(f"dropped: {reason}", row["id"], lambda: row_sample(row, raw))
+
+    def keep(self, row: Mapping[str, Any], raw: str | None = None) -> None:
         """Count one WILDFB row (before it is known on which side of the split it falls)."""
         self.classes[row["label"]] += 1
         self.sources[row["source"]] += 1
-        self.row_languages[row["language"] or "unknown"] += 1
+        self._count_in_groups(row, "rows")
+        self._count_in_groups(row, f"class_{row['label']}")
+        self.samples.offer(f"level {row['level']}", row["id"], lambda: row_sample(row, raw))
         *_, prompt, response = row["messages"]
         self.prompt_lengths[length_bin(prompt["content"])] += 1
         self.response_lengths[length_bin(response["content"])] += 1
@@ -94,9 +131,10 @@ class Funnel:
         kept = Funnel()
         kept.keep(row)
         for name, counts in vars(kept).items():
-            if isinstance(counts, Counter):
+            if isinstance(counts, Counter | Breakdown):
                 setattr(self, name, getattr(self, name) - counts)
-        self.drop(reason)
+        self.samples.withdraw(f"level {row['level']}", row["id"])
+        self.drop(reason, row)
 
     def merge(self, other: Self) -> Self:
         """Add the counts of another part to this one."""
@@ -120,7 +158,10 @@ class Funnel:
         return self
 
     def summary(self) -> dict[str, Any]:
-        """What summary.json holds, apart from the times."""
+        """What summary.json holds, apart from the times; nothing here depends on how the run was cut or interrupted.
+
+        `judge_requests_beyond_one`: turns by how many requests they took beyond one for each question.
+        """
         return {
             "conversations": {
                 "in": self.conversations_in,
@@ -132,13 +173,17 @@ class Funnel:
             "rows": {"in": self.rows_in, "dropped": _sorted(self.dropped), "train": self.train, "test": self.test},
             "skipped_messages": _sorted(self.skipped_messages),
             "judge": _sorted(self.judge),
+            "judge_requests_beyond_one": {str(extra): turns for extra, turns in sorted(self.extra_requests.items())},
+            "refusal_errors": _sorted(self.refusal_errors),
             "levels": {
                 "judged": {str(level): self.judged_levels[level] for level in LEVELS},
                 "refined": {str(level): self.refined_levels[level] for level in LEVELS},
             },
             "classes": {str(name): count for name, count in sorted(self.classes.items())},
             "sources": _sorted(self.sources),
-            "languages": {"conversations": _sorted(self.languages), "rows": _sorted(self.row_languages)},
+            "languages": {name: self.by_language.column(name) for name in ("conversations", "rows")},
+            "by_language": self.by_language.to_dict(),
+            "by_model": self.by_model.to_dict(),
             "lengths_chars": {
                 "prompt": {str(edge): self.prompt_lengths[edge] for edge in LENGTH_BINS},
                 "response": {str(edge): self.response_lengths[edge] for edge in LENGTH_BINS},

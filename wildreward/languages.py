@@ -19,6 +19,8 @@ _NAMES = {
     "uk": "Ukrainian", "ur": "Urdu", "vi": "Vietnamese", "xh": "Xhosa", "zh": "Chinese", "zu": "Zulu",
 }  # fmt: skip
 
+_CODES = {name: code for code, name in _NAMES.items()}
+
 _UNIT = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\W\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+")
 
 OTHER = "Other"
@@ -38,6 +40,15 @@ def detect(texts: Sequence[str]) -> str:
 
     code, _ = classify(text)
     return _NAMES.get(str(code), OTHER)
+
+
+def code_of(name: str) -> str | None:
+    """The ISO 639-1 code of a language's name, None for a name that is not known here.
+
+    >>> code_of("Chinese"), code_of("Klingon")
+    ('zh', None)
+    """
+    return _CODES.get(name)
 
 
 def units(text: str) -> int:

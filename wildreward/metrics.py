@@ -84,6 +84,29 @@ def quadratic_kappa(labels_N: Array, predicted_N: Array) -> Statistic:
     return statistic
 
 
+def cohen_kappa(labels_N: Array, predicted_N: Array) -> Statistic:
+    """Cohen's kappa: (observed - expected agreement) / (1 - expected), the expected of independent margins.
+
+    Source: Cohen 1960, "A coefficient of agreement for nominal scales". Equals sklearn's cohen_kappa_score.
+
+    >>> round(value(cohen_kappa(np.array([1, 2, 3, 4]), np.array([1, 2, 4, 4])), 4), 4)
+    0.6667
+    """
+    labels_N, predicted_N = np.asarray(labels_N), np.asarray(predicted_N)
+    classes_C = np.union1d(labels_N, predicted_N)
+    labels_NC = (labels_N[:, None] == classes_C).astype(float)
+    predicted_NC = (predicted_N[:, None] == classes_C).astype(float)
+    hits_N = (labels_N == predicted_N).astype(float)
+
+    def statistic(weights_RN: Array) -> Array:
+        total_R = weights_RN.sum(1)
+        # Times the squared total, so that whole weights give whole numbers and "nothing to divide by" is exactly 0.
+        expected_R = ((weights_RN @ labels_NC) * (weights_RN @ predicted_NC)).sum(1)
+        return _ratio(weights_RN @ hits_N * total_R - expected_R, total_R**2 - expected_R)
+
+    return statistic
+
+
 def expected_calibration_error(confidence_N: Array, hits_N: Array, bins: int = 10) -> Statistic:
     """sum over bins of (share of the bin) * |rate of hits - mean confidence|, bins of equal width over 0..1.
 

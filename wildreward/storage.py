@@ -5,6 +5,7 @@ Writes of single files are atomic: a reader sees the old file or the new one, ne
 
 import contextlib
 import os
+import tempfile
 from collections.abc import Iterator, Sequence
 from typing import IO, Any
 
@@ -88,17 +89,42 @@ def read_text(path: str) -> str:
 
 def write_bytes(path: str, data: bytes) -> None:
     """Write a whole file atomically, making its directory."""
-    fs, inner = filesystem(path)
-    fs.makedirs(os.path.dirname(inner), exist_ok=True)
     if not is_local(path):
+        fs, inner = filesystem(path)
+        fs.makedirs(os.path.dirname(inner), exist_ok=True)
         fs.pipe_file(inner, data)  # object stores publish an object only when its upload is complete
         return
-    temporary = f"{inner}.{os.getpid()}.tmp"
-    with open(temporary, "wb") as handle:
+    with writing(path) as handle:
         handle.write(data)
-        handle.flush()
-        os.fsync(handle.fileno())
-    os.replace(temporary, inner)
+
+
+@contextlib.contextmanager
+def writing(path: str) -> Iterator[IO[bytes]]:
+    """A file to be written piece by piece, atomically: it is there when the block ends, and not if the block raises.
+
+    For an object store it is written to a temporary file of this machine first.
+    """
+    fs, inner = filesystem(path)
+    fs.makedirs(os.path.dirname(inner), exist_ok=True)
+    temporary = f"{inner}.{os.getpid()}.tmp" if is_local(path) else _temporary_file()
+    try:
+        with open(temporary, "wb") as handle:
+            yield handle
+            handle.flush()
+            os.fsync(handle.fileno())
+        if is_local(path):
+            os.replace(temporary, inner)
+        else:
+            fs.put_file(temporary, inner)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(temporary)
+
+
+def _temporary_file() -> str:
+    handle, path = tempfile.mkstemp(prefix="wildreward-", suffix=".tmp")
+    os.close(handle)
+    return path
 
 
 def write_text(path: str, text: str) -> None:

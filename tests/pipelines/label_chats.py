@@ -6,6 +6,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from wildreward.schema import FEEDBACK, QUARANTINE, WILDFB
 from wildreward.settings.label import LabelSettings
 
 FOLLOW_UPS = (
@@ -42,6 +43,22 @@ def settings(chats: Path | str, output: Path | str, **given: Any) -> LabelSettin
 
 def openai(url: str) -> dict[str, Any]:
     return {"judge": "openai", "judge_url": url, "judge_model": "lexicon", "judge_concurrency": 16}
+
+
+def assert_schemas(output: Path) -> None:
+    """Every output file has exactly its documented schema: names, types and order, whatever is null in it."""
+    folders = {"feedback": FEEDBACK, "quarantine": QUARANTINE, "wildfb/train": WILDFB, "wildfb/test": WILDFB}
+    for folder, schema in folders.items():
+        files = list((output / folder).glob("*.parquet"))
+        assert files, f"{folder} has no file"
+        for path in files:
+            assert pq.read_schema(path).equals(schema), path
+
+
+def records(folder: Path, side: str) -> list[dict[str, Any]]:
+    """What was exported of one side, in order."""
+    files = sorted(folder.glob(f"{side}-*.jsonl"))
+    return [json.loads(line) for path in files for line in path.read_text().splitlines()]
 
 
 def summary(output: Path) -> dict[str, Any]:

@@ -6,12 +6,24 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from huggingface_hub import DatasetCard
+from pyarrow.dataset import dataset
 
 from pipelines.label import run
 from tests.judge_server import Behaviour, judge_server
-from tests.pipelines.label_chats import contents, conversation, openai, rows, settings, summary, write_chats
+from tests.pipelines.label_chats import (
+    assert_schemas,
+    contents,
+    conversation,
+    openai,
+    records,
+    rows,
+    settings,
+    summary,
+    write_chats,
+)
 from wildreward.errors import JudgeError, UsageError
-from wildreward.schema import FEEDBACK, QUARANTINE, WILDFB
+from wildreward.schema import WILDFB
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
@@ -56,13 +68,62 @@ def test_every_malformed_record_is_quarantined_with_its_file_row_and_reason(tmp_
 def test_every_output_exists_with_its_schema_even_when_there_is_no_row(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text(json.dumps(conversation(0, turns=0)) + "\n")
     run(settings(tmp_path / "a.jsonl", tmp_path / "out"))
-    folders = {"feedback": FEEDBACK, "quarantine": QUARANTINE, "wildfb/train": WILDFB, "wildfb/test": WILDFB}
-    for folder, schema in folders.items():
-        files = list((tmp_path / "out" / folder).glob("*.parquet"))
-        assert files
-        assert all(pq.read_schema(path).equals(schema) for path in files)
+    assert_schemas(tmp_path / "out")
     assert summary(tmp_path / "out")["conversations"] == {"in": 1, "kept": 0, "no_follow_up": 1, "quarantined": {}}
     assert (tmp_path / "out" / "report.html").read_text().count("data:image/png") >= 4
+
+
+def test_where_nothing_is_labelled_every_file_keeps_its_schema_and_the_card_loads(tmp_path: Path) -> None:
+    chats, output = write_chats(tmp_path / "chats", files=1), tmp_path / "out"
+    with judge_server(Behaviour(garbage_frac=1.0)) as server:
+        given = openai(server.url) | {"judge_max_reasks": 0, "judge_max_consecutive_failures": 1000}
+        run(settings(chats, output, **given, export=["jsonl"]))
+    assert summary(output)["turns"]["labelled"] == 0
+    assert_schemas(output)
+    assert hub_splits(output) == {"train": 0, "test": 0}
+    assert [records(output / "export", side) for side in ("train", "test")] == [[], []]
+    assert summary(output)["judge_requests_beyond_one"] == {"0": 40}
+
+
+def hub_splits(output: Path) -> dict[str, int]:
+    """Rows of each split, found as the Hub finds them: by the globs of the card's header."""
+    [config] = DatasetCard((output / "README.md").read_text()).data.to_dict()["configs"]
+    found = {}
+    for split in config["data_files"]:
+        files = [str(path) for path in sorted(output.glob(split["path"]))]
+        found[split["split"]] = dataset(files, schema=WILDFB).count_rows()
+    return found
+
+
+def test_an_export_is_the_rows_in_wildfbs_layout_and_needs_no_judge(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chats, output = write_chats(tmp_path / "chats"), tmp_path / "out"
+    with judge_server() as server:
+        given = openai(server.url)
+        run(settings(chats, output, **given))
+        asked, before = server.stats.as_dict(), contents(output)
+        run(settings(chats, output, **given, export=["jsonl"]))
+        assert server.stats.as_dict() == asked
+        exported = contents(output / "export")
+        for side in ("train", "test"):
+            made, whole = records(output / "export", side), rows(output / "wildfb" / side)
+            assert [record["id"] for record in made] == [f"{r['conversation_hash']}_turn{r['turn']}" for r in whole]
+            assert [record["history"] + record["messages"] for record in made] == [row["messages"] for row in whole]
+            assert [record["user_feedback"]["content"] for record in made] == [row["follow_up"] for row in whole]
+            assert [record["label"] for record in made] == [row["label"] for row in whole]
+        (tmp_path / "other.txt").write_text("{history}{query}{response}")
+        run(settings(chats, output, **given, export=["jsonl"], export_template=str(tmp_path / "other.txt")))
+        assert contents(output / "export") != exported
+        run(settings(chats, output, **given, export=["jsonl"]))
+        assert contents(output / "export") == exported
+        run(settings(chats, output, **given, export=["jsonl"]))
+        assert "nothing to do" in capsys.readouterr().out
+        after = contents(output)
+        assert {name for name in before if after[name] != before[name]} == {"settings.yaml"}
+        run(settings(chats, output, **given, languages=["Chinese"]))  # other rows: the export of the old ones goes
+        assert server.stats.as_dict() == asked
+        assert not (output / "export").exists()
 
 
 def test_no_conversation_is_on_both_sides_and_rows_end_with_the_judged_reply(tmp_path: Path) -> None:
@@ -70,6 +131,7 @@ def test_no_conversation_is_on_both_sides_and_rows_end_with_the_judged_reply(tmp
     train, test = (rows(tmp_path / "out" / "wildfb" / side) for side in ("train", "test"))
     counts = summary(tmp_path / "out")["rows"]
     assert (len(train), len(test)) == (counts["train"], counts["test"])
+    assert hub_splits(tmp_path / "out") == {"train": len(train), "test": len(test)}
     assert abs(len(test) - 20) <= 2 < len(train)
     assert not {row["conversation_hash"] for row in train} & {row["conversation_hash"] for row in test}
     assert all(row["messages"][-1]["role"] == "assistant" for row in train + test)
@@ -84,6 +146,7 @@ def test_the_same_command_twice_asks_the_judge_once(tmp_path: Path, capsys: pyte
         run(settings(chats, output, **openai(server.url)))
         assert server.stats.as_dict() == asked
     assert asked["answered_again"] == 0
+    assert_schemas(output)
     assert contents(output) == first
     assert "nothing to do" in capsys.readouterr().out
 
@@ -98,6 +161,7 @@ def test_other_cheap_settings_make_the_rows_again_without_asking_the_judge(tmp_p
         assert server.stats.as_dict() == asked
     five = summary(output)
     assert contents(output / "feedback") == feedback
+    assert_schemas(output)
     assert (five["rows"]["test"], five["rows"]["dropped"]) == (0, {})
     assert four["rows"]["dropped"] == {"neutral": four["levels"]["refined"]["3"]}
     assert "class_map: five" in (output / "settings.yaml").read_text()

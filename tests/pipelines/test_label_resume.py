@@ -15,7 +15,7 @@ import pytest
 
 from pipelines.label import run
 from tests.judge_server import Behaviour, Server, judge_server
-from tests.pipelines.label_chats import contents, openai, rows, settings, summary, write_chats
+from tests.pipelines.label_chats import assert_schemas, contents, openai, rows, settings, summary, write_chats
 from wildreward.judge.cache import digest
 
 CHATS = {"files": 4, "rows": 60}
@@ -87,6 +87,7 @@ def test_after_kill_9_the_same_command_ends_with_the_rows_of_an_undisturbed_run(
     assert contents(killed / "wildfb") == contents(whole / "wildfb")
     assert contents(killed / "quarantine") == contents(whole / "quarantine")
     assert by_id(killed) == by_id(whole)
+    assert_schemas(killed)
     with_time, undisturbed = summary(killed), summary(whole)
     assert with_time | {"seconds": 0} == undisturbed | {"seconds": 0}
 

@@ -50,7 +50,8 @@ def test_chats_in_a_bucket_become_rows_in_a_bucket_and_the_second_time_nothing_i
     config = tmp_path / "config.yaml"
     command = [sys.executable, "-m", "pipelines.label", "--config", str(config)]
     with judge_server() as server:
-        config.write_text(settings("s3://chats/in", "s3://chats/out", address="local", **openai(server.url)).to_yaml())
+        asked = settings("s3://chats/in", "s3://chats/out", address="local", export=["jsonl"], **openai(server.url))
+        config.write_text(asked.to_yaml())
         runs = [
             subprocess.run(command, env=os.environ | s3, capture_output=True, text=True, timeout=200, check=False)
             for _ in range(2)
@@ -58,9 +59,16 @@ def test_chats_in_a_bucket_become_rows_in_a_bucket_and_the_second_time_nothing_i
     assert [run.returncode for run in runs] == [0, 0], runs[0].stderr + runs[1].stderr
     assert "nothing to do" in runs[1].stdout
     found = [item["Key"] for item in client.list_objects_v2(Bucket="chats", Prefix="out/")["Contents"]]
-    assert {name.split("/")[1] for name in found} > {"feedback", "wildfb", "quarantine", "summary.json", "report.html"}
+    written = {"feedback", "wildfb", "quarantine", "export", "summary.json", "report.html", "README.md"}
+    assert {name.split("/")[1] for name in found} > written
     assert not [name for name in found if "staging" in name]
     summary = json.loads(client.get_object(Bucket="chats", Key="out/summary.json")["Body"].read())
+    exported = [
+        client.get_object(Bucket="chats", Key=name)["Body"].read() for name in found if name.startswith("out/export/")
+    ]
+    assert (
+        sum(map(bytes.count, exported, [b"\n"] * len(exported))) == summary["rows"]["train"] + summary["rows"]["test"]
+    )
     assert summary["conversations"] == {"in": 40, "kept": 40, "no_follow_up": 0, "quarantined": {}}
     assert server.stats.as_dict()["requests"] == 80
     for name, value in s3.items():

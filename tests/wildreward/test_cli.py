@@ -10,7 +10,7 @@ from wildreward.errors import UsageError
 
 def test_an_unknown_command_is_a_usage_error_that_lists_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["lable"]) == 2
-    assert "label, train, evaluate" in capsys.readouterr().err
+    assert "label, agree, train, evaluate" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -21,6 +21,7 @@ def test_an_unknown_command_is_a_usage_error_that_lists_the_commands(capsys: pyt
         (["train", "--lr", "-1"], "lr: found -1"),
         (["train", "--config", "no-such-preset"], "shipped presets"),
         (["label", "--judge", "oracle"], "lexicon"),
+        (["agree", "one"], "agree A B"),
         (["label", "--hindsight-min-similarity", "1.5"], "hindsight_min_similarity"),
     ],
 )
@@ -71,5 +72,5 @@ def test_every_command_explains_every_field(stage: str, capsys: pytest.CaptureFi
     assert done.value.code == 0
     shown = capsys.readouterr().out
     for name, field in STAGES[stage].settings_class().model_fields.items():
-        assert f"--{name.replace('_', '-')}" in shown
+        assert (name.upper() if name == STAGES[stage].positional else f"--{name.replace('_', '-')}") in shown
         assert field.description, f"{stage}: {name} has no description"

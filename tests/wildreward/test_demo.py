@@ -20,7 +20,7 @@ def estimate(value: float, low: float, high: float) -> dict[str, Any]:
 def summary(gain: tuple[float, float, float], before: float, after: float) -> dict[str, Any]:
     length = estimate(0.5, 0.4, 0.6) | {"difference": estimate(*gain)}
     metric = estimate(0.5 + gain[0], 0.5, 0.9) | {"baselines": {"length": length}}
-    levels = {"accuracy": 0.6, "quadratic_kappa": 0.5, "turns": 9}
+    levels = {"accuracy": estimate(0.6, 0.5, 0.7), "quadratic_kappa": estimate(0.5, 0.4, 0.6), "turns": 9}
     reward = {when: {"mean": mean, "low": mean, "high": mean} for when, mean in (("before", before), ("after", after))}
     return {
         "label": {

@@ -41,6 +41,20 @@ def test_writing_replaces_the_whole_file_and_leaves_nothing_else(tmp_path: Path)
     assert target.read_text() == "two"
 
 
+@pytest.mark.parametrize("where", ["local", "memory"])
+def test_a_file_written_in_pieces_is_there_whole_or_not_at_all(tmp_path: Path, where: str) -> None:
+    path = str(tmp_path / "a" / "b.jsonl") if where == "local" else "memory://pieces/b.jsonl"
+    with pytest.raises(TypeError), storage.writing(path) as handle:
+        handle.writelines([b"half", None])  # type: ignore[list-item]  # fails in the middle of the block
+    assert not storage.exists(path)
+    with storage.writing(path) as handle:
+        handle.write(b"one ")
+        handle.write(b"two")
+        assert not storage.exists(path)
+    assert storage.read_text(path) == "one two"
+    assert [item.name for item in (tmp_path / "a").glob("*")] == (["b.jsonl"] if where == "local" else [])
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"absent\.json"):
         storage.read_text(str(tmp_path / "absent.json"))

@@ -16,7 +16,7 @@ from wildreward.errors import UsageError
 
 PATH_FIELDS = {
     "output", "input", "eval_input", "checkpoint", "policy", "backbone", "template", "token_file",
-    "judge_cache", "judge_tokenizer",
+    "judge_cache", "judge_tokenizer", "export_template",
 }  # fmt: skip
 """Fields that may hold a local path."""
 

@@ -213,6 +213,21 @@ class LabelSettings(StageSettings):
     test_rows: int | None = Field(default=None, ge=0)
     """Rows for the test split, by whole conversations. Default: 5000, or a tenth when there are fewer than 50000."""
 
+    report_samples: int = Field(default=5, ge=0, le=100)
+    """Rows shown in report.html for each level and each reason they were dropped for: users' words. 0 shows none."""
+
+    export: tuple[Literal["jsonl"], ...] = ()
+    """Also write the rows in another layout. jsonl: WildReward's WildFB, one object a line, in export/."""
+
+    export_template: str | None = None
+    """jsonl: a text file for `text`, with {history}, {query} and {response} where these go. Default: a built-in one."""
+
+    card_license: str | None = Field(default=None, pattern=r"^[a-z0-9][a-z0-9.\-]*$")
+    """License named in the data set card, by the Hub's identifier, such as odc-by. Default: none is claimed."""
+
+    card_name: str = Field(default="WildFB rows", min_length=1)
+    """Name of the data set in its card."""
+
     label_batch_rows: int = Field(default=64, ge=1)
     """Conversations per block: what is judged together, and what is lost at most by a block when the run is killed."""
 
@@ -274,6 +289,12 @@ class LabelSettings(StageSettings):
                 f"judge_gpus_per_actor: found {self.judge_gpus_per_actor:g}; judge_engine spreads the model over "
                 f"{ranks[0] * ranks[1]} GPUs (tensor_parallel_size times pipeline_parallel_size)"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _export_has_four_classes(self) -> Self:
+        if "jsonl" in self.export and self.class_map != "four":
+            raise ValueError(f"export: jsonl is a layout of four classes; class_map is {self.class_map}, not four")
         return self
 
     @property

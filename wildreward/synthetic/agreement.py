@@ -7,32 +7,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from wildreward.scale import LEVELS
+from wildreward.agreement import Agreement, agreement
 
 Key = tuple[str, int]
 
 
 @dataclass(frozen=True)
-class LevelAgreement:
-    """Levels against true levels, 1..5."""
-
-    turns: int
-    accuracy: float
-    quadratic_kappa: float
-    recall: Mapping[int, float]
-    precision: Mapping[int, float]
-    confusion: Sequence[Sequence[int]]
-    """Rows: true level; columns: found level."""
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
-
-@dataclass(frozen=True)
-class Agreement:
-    judged: LevelAgreement
+class AgainstTruth:
+    judged: Agreement
     """What the judge said, over all turns with a known level."""
-    rows: LevelAgreement
+    rows: Agreement
     """The levels of the training rows, after hindsight, refusal validation and the filters."""
     refusals: tuple[int, int, int]
     """Right verdicts; refusals for which one was asked, as the judge had read the turn as negative; refusals made."""
@@ -45,30 +29,7 @@ class Agreement:
         return asdict(self)
 
 
-def compare(true_levels: Sequence[int], levels: Sequence[int]) -> LevelAgreement:
-    """Raises ValueError where there is nothing to compare.
-
-    >>> found = compare([1, 3, 3, 5], [1, 3, 5, 5])
-    >>> found.accuracy, found.recall[3], found.precision[5]
-    (0.75, 0.5, 0.5)
-    """
-    from sklearn.metrics import cohen_kappa_score, confusion_matrix, precision_score, recall_score
-
-    if not true_levels:
-        raise ValueError("no turn has both a true level and a found one")
-    options: dict[str, Any] = {"labels": LEVELS, "average": None, "zero_division": 0}
-    confusion = confusion_matrix(true_levels, levels, labels=LEVELS)
-    return LevelAgreement(
-        turns=len(levels),
-        accuracy=float(confusion.trace() / confusion.sum()),
-        quadratic_kappa=float(cohen_kappa_score(true_levels, levels, weights="quadratic")),
-        recall=dict(zip(LEVELS, map(float, recall_score(true_levels, levels, **options)), strict=True)),
-        precision=dict(zip(LEVELS, map(float, precision_score(true_levels, levels, **options)), strict=True)),
-        confusion=confusion.tolist(),
-    )
-
-
-def measure(label_output: str, truth_path: str) -> Agreement:
+def measure(label_output: str, truth_path: str) -> AgainstTruth:
     """Agreement of a label run's feedback/ and wildfb/ with a truth.parquet, turn by turn."""
     truth = {(row["conversation_hash"], row["turn"]): row for row in _read(truth_path)}
     judged: dict[Key, Any] = {}
@@ -81,13 +42,18 @@ def measure(label_output: str, truth_path: str) -> Agreement:
             rows[row["conversation_hash"], row["turn"]] = row
     both = [key for key in truth if key in judged and judged[key]["level"] is not None]
     kept = [key for key in truth if key in rows]
-    return Agreement(
-        judged=compare([truth[key]["true_level"] for key in both], [judged[key]["level"] for key in both]),
-        rows=compare([truth[key]["true_level_refined"] for key in kept], [rows[key]["level"] for key in kept]),
+    return AgainstTruth(
+        judged=_levels(both, truth, "true_level", judged),
+        rows=_levels(kept, truth, "true_level_refined", rows),
         refusals=_refusals(truth, judged),
         filters=_filters(truth, rows),
         hindsight=_hindsight(truth, rows),
     )
+
+
+def _levels(keys: Sequence[Key], truth: Mapping[Key, Any], column: str, found: Mapping[Key, Any]) -> Agreement:
+    names = [name for name, _ in keys]
+    return agreement([truth[key][column] for key in keys], [found[key]["level"] for key in keys], names)
 
 
 def _refusals(truth: Mapping[Key, Any], judged: Mapping[Key, Any]) -> tuple[int, int, int]:

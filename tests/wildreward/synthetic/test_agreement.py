@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from wildreward.schema import FEEDBACK, WILDFB, table
-from wildreward.synthetic.agreement import compare, measure
+from wildreward.synthetic.agreement import measure
 from wildreward.synthetic.generate import truth_schema
 
 
@@ -60,12 +60,12 @@ def run(tmp_path: Path) -> tuple[str, str]:
 
 def test_a_turn_without_a_level_is_not_counted_as_wrong(run: tuple[str, str]) -> None:
     found = measure(*run)
-    assert (found.judged.turns, found.judged.accuracy) == (6, 1.0)
+    assert (found.judged.turns, found.judged.accuracy.value) == (6, 1.0)
 
 
 def test_rows_are_held_against_the_refined_truth(run: tuple[str, str]) -> None:
     found = measure(*run)
-    assert (found.rows.turns, found.rows.accuracy) == (4, 1.0)
+    assert (found.rows.turns, found.rows.accuracy.value) == (4, 1.0)
 
 
 def test_cases_are_counted_right_out_of_made(run: tuple[str, str]) -> None:
@@ -73,12 +73,3 @@ def test_cases_are_counted_right_out_of_made(run: tuple[str, str]) -> None:
     assert found.refusals == (1, 1, 2)
     assert found.filters == {"media": (1, 2)}
     assert found.hindsight == {"hindsight": (1, 1)}
-
-
-def test_kappa_of_opposite_levels_is_negative() -> None:
-    assert compare([1, 1, 5, 5], [5, 5, 1, 1]).quadratic_kappa == pytest.approx(-1.0)
-
-
-def test_nothing_to_compare_is_an_error() -> None:
-    with pytest.raises(ValueError, match="no turn"):
-        compare([], [])
