@@ -17,6 +17,7 @@ from ray.exceptions import RayTaskError
 
 from pipelines.conversation_files import plan
 from pipelines.conversation_source import ConversationDatasource
+from pipelines.feedback_files import remove_leftovers
 from pipelines.judging import JudgeTurns
 from pipelines.row_checkpoint import use_row_checkpoint
 from pipelines.topics import MeasureTopics
@@ -40,15 +41,16 @@ def write_feedback(settings: LabelSettings, files: Sequence[str], checkpoint: st
     Raises JudgeError when the judge cannot be used, WildrewardError for any failure of ours in a worker.
     """
     parts = plan(files)
+    feedback = storage.join(settings.output, "feedback")
     source = ConversationDatasource(parts, settings.label_batch_rows, settings.limit)
     with DataContext.current(_context(absolute(checkpoint))), Progress("label: conversations judged") as progress:
         dataset = ray.data.read_datasource(source, override_num_blocks=len(parts))
         dataset = _judged(dataset, settings)
         with _showing(progress), _plain_errors():
             dataset.write_parquet(
-                absolute(storage.join(settings.output, "feedback")),
-                arrow_parquet_args_fn=lambda: {"schema": FEEDBACK, "compression": "zstd"},
+                absolute(feedback), arrow_parquet_args_fn=lambda: {"schema": FEEDBACK, "compression": "zstd"}
             )
+    remove_leftovers(feedback)
 
 
 def _judged(dataset: ray.data.Dataset, settings: LabelSettings) -> ray.data.Dataset:

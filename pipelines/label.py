@@ -8,6 +8,7 @@ does nothing when all is done.
 """
 
 import json
+import os
 import sys
 import time
 from typing import Any
@@ -42,10 +43,11 @@ def run(settings: LabelSettings) -> None:
 
 def _label(settings: LabelSettings, state: LabelState, files: list[str]) -> None:
     from pipelines.feedback import write_feedback
+    from pipelines.feedback_files import lost
     from pipelines.wildfb import write_rows
 
     started = time.monotonic()
-    if not state.feedback_done:
+    if not state.feedback_done or lost(storage.join(settings.output, "feedback")):
         write_feedback(settings, files, state.checkpoint)
         state.feedback_finished(time.monotonic() - started)
     started = time.monotonic()
@@ -55,16 +57,19 @@ def _label(settings: LabelSettings, state: LabelState, files: list[str]) -> None
 
 
 def publish(state: LabelState, funnel: Funnel, seconds: dict[str, float]) -> None:
-    """Put the rows in their places, summary and report beside them, and mark the run done.
+    """Put the rows in their places, report and summary beside them, and mark the run done.
 
-    On a local disk each folder changes by one rename; on an object store its objects are copied, and rows without the
-    marker are not to be trusted.
+    summary.json goes first and comes last: where it is, all of the output belongs together. On a local disk a folder is
+    replaced by renames, so that a reader finds all of its files or none; on an object store its objects are copied, and
+    the files' own numbers (`part-00000-of-00003`) tell readers whether all are there.
     """
     summary: dict[str, Any] = funnel.summary() | {"seconds": {name: round(s, 2) for name, s in seconds.items()}}
     state.rows_started()
+    for name in ("summary.json", "report.html"):
+        storage.remove(storage.join(state.output, name))
     for folder in ("wildfb", "quarantine"):
         final = storage.join(state.output, folder)
-        storage.remove(final)
+        _clear(final, storage.join(state.staging, "replaced", folder))
         _move(storage.join(state.staging, folder), final)
     storage.write_text(storage.join(state.output, "report.html"), label_report(summary).html())
     storage.write_text(
@@ -74,11 +79,20 @@ def publish(state: LabelState, funnel: Funnel, seconds: dict[str, float]) -> Non
     state.rows_finished()
 
 
+def _clear(folder: str, aside: str) -> None:
+    """Take a folder away: at once where that can be, since a reader in the middle would find the half of it."""
+    if not storage.is_local(folder):
+        storage.remove(folder)
+    elif storage.exists(folder):
+        _move(folder, aside)
+
+
 def _move(source: str, target: str) -> None:
     fs, start = storage.filesystem(source)
     _, end = storage.filesystem(target)
     if storage.is_local(source):
-        fs.mv(start, end, recursive=True)
+        os.makedirs(os.path.dirname(end), exist_ok=True)
+        os.rename(start, end)
         return
     fs.invalidate_cache()  # the workers wrote these files
     for path in fs.find(start):

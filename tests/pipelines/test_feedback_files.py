@@ -29,7 +29,7 @@ def test_groups_hold_all_parquet_files_and_nothing_else(tmp_path: Path, monkeypa
 
 @pytest.mark.usefixtures("ray_cluster")
 def test_a_conversation_that_was_recorded_twice_is_read_once(tmp_path: Path) -> None:
-    first, second, third = (write(tmp_path / f"{n}", ids) for n, ids in enumerate([[1, 2, 2], [3], [2, 4, 1, 5]]))
+    first, second, third = (write(tmp_path / f"{n}_0_000000-0.parquet", ids) for n, ids in enumerate([[1, 2, 2], [3], [2, 4, 1, 5]]))
     grouped = [[first, second], [third]]
     skips = repeated(grouped)
     assert skips == [frozenset({2}), frozenset({0, 2})]
