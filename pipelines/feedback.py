@@ -64,7 +64,7 @@ def _judged(dataset: ray.data.Dataset, settings: LabelSettings) -> ray.data.Data
     dataset = dataset.repartition(target_num_rows_per_block=settings.label_batch_rows).map_batches(
         JudgeTurns,
         fn_constructor_args=(settings,),
-        batch_size=None,
+        batch_size=settings.label_batch_rows if settings.judge_gpus_per_actor else None,  # with GPUs Ray wants a number
         batch_format="pyarrow",
         compute=judges,
         num_cpus=reserved if settings.judge == "lexicon" else 0,  # the others wait, for a network or for a GPU

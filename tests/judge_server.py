@@ -16,7 +16,7 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -92,7 +92,7 @@ def make_app(behaviour: Behaviour, stats: Stats) -> FastAPI:
 
 async def _answer(body: dict[str, Any], headers: Any, behaviour: Behaviour, stats: Stats) -> Response:
     prompt = "\n\n".join(message["content"] for message in body["messages"])
-    question = hashlib.blake2b(prompt.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+    question = question_id(body["messages"])
     stats.asked[question] += 1
     refusal = _refuse_request(body, headers, prompt, behaviour)
     if refusal is not None:
@@ -111,6 +111,12 @@ async def _answer(body: dict[str, Any], headers: Any, behaviour: Behaviour, stat
         return JSONResponse(_completion(body, prompt, "I would rather talk about the weather.", False))
     stats.answered[question] += fault != "stall"
     return JSONResponse(_completion(body, prompt, judge(prompt), behaviour.logprobs and bool(body.get("logprobs"))))
+
+
+def question_id(messages: Sequence[Mapping[str, str]]) -> str:
+    """The key of a question in `Stats.asked` and `Stats.answered`."""
+    prompt = "\n\n".join(message["content"] for message in messages)
+    return hashlib.blake2b(prompt.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
 
 def judge(prompt: str) -> str:

@@ -77,18 +77,6 @@ def test_files_that_a_crash_left_half_written_are_judged_again_and_no_others(
     assert_same_run(output, whole.output)
 
 
-def test_a_leftover_that_appears_late_is_neither_read_nor_kept(tmp_path: Path, whole: Undisturbed) -> None:
-    output = whole.copy(tmp_path)
-    feedback_is_not_done(output)
-    leftover = output / "feedback" / f"0_{'f' * 32}_000000-0.parquet"
-    leftover.write_bytes(b"PAR1 and nothing else")
-    (output / "feedback" / "notes.parquet").write_bytes(b"not ours, and not read")
-    run(whole.settings(output))
-    assert not leftover.exists()
-    (output / "feedback" / "notes.parquet").unlink()
-    assert_same_run(output, whole.output)
-
-
 class Killed(BaseException):
     """Stands for SIGKILL: nothing in between catches it, and publishing has nothing that would run on its way."""
 
