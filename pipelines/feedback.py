@@ -18,7 +18,7 @@ from ray.exceptions import RayTaskError
 
 from pipelines.conversation_files import plan
 from pipelines.conversation_source import ConversationDatasource
-from pipelines.feedback_files import stamped
+from pipelines.feedback_files import remove_leftovers, stamped
 from pipelines.judge_desk import AtDesk, DeskWatch, open_desk
 from pipelines.judging import JudgeTurns, cache_directory
 from pipelines.quarantine_guard import quarantine_guard
@@ -51,6 +51,7 @@ def write_feedback(settings: LabelSettings, files: Sequence[str], checkpoint: st
     input cannot be read, WildrewardError for any other failure of ours in a worker.
     """
     parts = plan(files)
+    feedback = storage.join(settings.output, "feedback")
     source = ConversationDatasource(parts, settings, quarantine_guard(settings))
     with DataContext.current(_context(absolute(checkpoint))), Progress("label: conversations judged") as progress:
         dataset = ray.data.read_datasource(source, override_num_blocks=len(parts))
@@ -59,10 +60,12 @@ def write_feedback(settings: LabelSettings, files: Sequence[str], checkpoint: st
         dataset.set_name("label")
         with _showing(progress, desk), plain_errors():
             dataset.write_parquet(
-                absolute(storage.join(settings.output, "feedback")),
+                absolute(feedback),
                 arrow_parquet_args_fn=lambda: {"schema": stamped(FEEDBACK), "compression": "zstd"},
             )
-        return None if desk is None else ray.get(desk.news.remote())
+        news = None if desk is None else ray.get(desk.news.remote())
+    remove_leftovers(feedback)
+    return news
 
 
 def _judged(dataset: ray.data.Dataset, settings: LabelSettings, run: str, desk: Any) -> ray.data.Dataset:
@@ -76,7 +79,7 @@ def _judged(dataset: ray.data.Dataset, settings: LabelSettings, run: str, desk: 
     dataset = dataset.repartition(target_num_rows_per_block=settings.label_batch_rows).map_batches(
         JudgeTurns,
         fn_constructor_args=(settings, run, _ready_cache(settings), None if desk is None else AtDesk(desk)),
-        batch_size=None,
+        batch_size=settings.label_batch_rows if settings.judge_gpus_per_actor else None,  # with GPUs Ray wants a number
         batch_format="pyarrow",
         compute=judges,
         num_cpus=reserved if settings.judge == "lexicon" else 0,  # the others wait, for a network or for a GPU

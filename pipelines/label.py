@@ -9,6 +9,7 @@ does nothing when all is done.
 """
 
 import json
+import os
 import sys
 import time
 from typing import Any
@@ -61,12 +62,13 @@ def _dry_run(settings: LabelSettings, files: list[str]) -> None:
 
 def _label(settings: LabelSettings, state: LabelState, files: list[str]) -> None:
     from pipelines.feedback import write_feedback
+    from pipelines.feedback_files import lost
     from pipelines.wildfb import write_rows
 
     started = time.monotonic()
     if settings.retry_errors or state.retrying:
         _take_back_errors(state)
-    if not state.feedback_done:
+    if not state.feedback_done or lost(storage.join(settings.output, "feedback")):
         news = write_feedback(settings, files, state.checkpoint, state.run)
         if news is not None:
             print(*news.lines(), sep="\n")
@@ -96,20 +98,23 @@ def _take_back_errors(state: LabelState) -> None:
 
 
 def publish(settings: LabelSettings, state: LabelState, funnel: Funnel, seconds: dict[str, float]) -> None:
-    """Put the rows in their places, summary and report beside them, and mark the run done.
+    """Put the rows in their places, report and summary beside them, and mark the run done.
 
-    On a local disk each folder changes by one rename; on an object store its objects are copied, and rows without the
-    marker are not to be trusted.
+    summary.json goes first and comes last: where it is, all of the output belongs together. On a local disk a folder is
+    replaced by renames, so that a reader finds all of its files or none; on an object store its objects are copied, and
+    the files' own numbers (`part-00000-of-00003`) tell readers whether all are there.
     """
     summary: dict[str, Any] = funnel.summary() | {
         "cost": Spent.of_run(funnel.judge, state.discarded, settings).summary(),
         "seconds": {name: round(s, 2) for name, s in seconds.items()},
     }
     state.rows_started()
+    for name in ("summary.json", "report.html"):
+        storage.remove(storage.join(state.output, name))
     discard(state.output)
     for folder in ("wildfb", "quarantine"):
         final = storage.join(state.output, folder)
-        storage.remove(final)
+        _clear(final, storage.join(state.staging, "replaced", folder))
         _move(storage.join(state.staging, folder), final)
     report = label_report(summary, settings.classes, funnel.timeline, funnel.samples)
     storage.write_text(storage.join(state.output, "report.html"), report.html())
@@ -120,11 +125,20 @@ def publish(settings: LabelSettings, state: LabelState, funnel: Funnel, seconds:
     state.rows_finished()
 
 
+def _clear(folder: str, aside: str) -> None:
+    """Take a folder away: at once where that can be, since a reader in the middle would find the half of it."""
+    if not storage.is_local(folder):
+        storage.remove(folder)
+    elif storage.exists(folder):
+        _move(folder, aside)
+
+
 def _move(source: str, target: str) -> None:
     fs, start = storage.filesystem(source)
     _, end = storage.filesystem(target)
     if storage.is_local(source):
-        fs.mv(start, end, recursive=True)
+        os.makedirs(os.path.dirname(end), exist_ok=True)
+        os.rename(start, end)
         return
     fs.invalidate_cache()  # the workers wrote these files
     for path in fs.find(start):

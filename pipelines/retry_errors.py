@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import ray
 
 from pipelines.feedback_files import batches, groups
-from pipelines.row_checkpoint import ID_COLUMN
+from pipelines.recorded_blocks import ID_COLUMN, ID_TYPE, as_ids
 from wildreward import storage
 
 SPENT = ("attempts", "prompt_tokens", "completion_tokens")
@@ -27,7 +27,7 @@ def failed(feedback: str) -> tuple[np.ndarray, dict[str, int]]:
     spent: Counter[str] = Counter()
     for _, cost in found:
         spent.update(cost)
-    return np.unique(np.concatenate([*(ids for ids, _ in found), np.empty(0, "S24")])), dict(spent)
+    return np.unique(np.concatenate([*(ids for ids, _ in found), np.empty(0, ID_TYPE)])), dict(spent)
 
 
 def take_back(ids: np.ndarray, feedback: str, checkpoint: str) -> None:
@@ -49,7 +49,7 @@ def _failed(files: Sequence[str]) -> tuple[np.ndarray, Counter[str]]:
     spent = Counter(conversations=len(rows))
     for turn in (turn for row in rows for turn in row["turns"]):
         spent.update({name: turn[name] or 0 for name in SPENT})
-    return np.array([row[ID_COLUMN] for row in rows], dtype="S24"), spent
+    return np.array([row[ID_COLUMN] for row in rows], dtype=ID_TYPE), spent
 
 
 @ray.remote
@@ -58,7 +58,7 @@ def _remove(files: Sequence[str], ids: np.ndarray) -> None:
     for path in files:
         with storage.open_file(path) as handle:
             table = pq.read_table(handle)
-        keep = ~np.isin(table.column(ID_COLUMN).to_numpy(zero_copy_only=False).astype("S24"), ids)
+        keep = ~np.isin(as_ids(table.column(ID_COLUMN)), ids)
         if keep.all():
             continue
         buffer = io.BytesIO()

@@ -16,7 +16,7 @@ import re
 import time
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -98,7 +98,7 @@ class JudgeHandler:
 
 async def _answer(body: dict[str, Any], headers: Mapping[str, str], behaviour: Behaviour, stats: Stats) -> Reply:
     prompt = "\n\n".join(message["content"] for message in body["messages"])
-    question = hashlib.blake2b(prompt.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+    question = question_id(body["messages"])
     stats.asked[question] += 1
     refusal = _refuse_request(body, headers, prompt, behaviour)
     if refusal is not None:
@@ -118,6 +118,12 @@ async def _answer(body: dict[str, Any], headers: Mapping[str, str], behaviour: B
     stats.answered[question] += fault != "stall"
     style = behaviour.tokens if behaviour.logprobs and body.get("logprobs") else None
     return json_reply(200, _completion(body, prompt, RULES[behaviour.rule](prompt), style))
+
+
+def question_id(messages: Sequence[Mapping[str, str]]) -> str:
+    """The key of a question in `Stats.asked` and `Stats.answered`."""
+    prompt = "\n\n".join(message["content"] for message in messages)
+    return hashlib.blake2b(prompt.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
 
 def by_lexicon(prompt: str) -> str:

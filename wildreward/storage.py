@@ -5,13 +5,18 @@ Writes of single files are atomic: a reader sees the old file or the new one, ne
 
 import contextlib
 import os
+import re
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import IO, Any
 
 import fsspec
 
 from wildreward.errors import DataError, UsageError
+
+_PART = re.compile(r"(?P<folder>(^|.*/)wildfb/(train|test))/part-\d{5}-of-(?P<total>\d{5})\.parquet$")
+"""A file of WildFB rows as `label` names it."""
 
 
 def filesystem(path: str) -> tuple[Any, str]:
@@ -33,20 +38,35 @@ def join(base: str, *parts: str) -> str:
 def expand(patterns: Sequence[str], suffixes: Sequence[str]) -> list[str]:
     """All files meant by paths, globs and directories (searched in depth), sorted, with their protocol, each once.
 
-    Raises UsageError for a pattern that matches nothing.
+    Raises UsageError for a pattern that matches nothing, DataError for a directory with WildFB rows that are not all
+    there: an object store has no renames, so the run that publishes them may be at it, or have been killed at it.
     """
     found: dict[str, None] = {}
     for pattern in patterns:
         fs, path = filesystem(pattern)
         try:
-            names = fs.find(path) if fs.isdir(path) else fs.glob(path) if fs.exists(path) or _is_glob(path) else []
+            is_dir = fs.isdir(path)
+            names = fs.find(path) if is_dir else fs.glob(path) if fs.exists(path) or _is_glob(path) else []
         except OSError as error:
             raise UsageError(f"--input {pattern}: cannot be read: {error}") from error
         matches = sorted(name for name in names if name.endswith(tuple(suffixes)) and not _hidden(name, path))
         if not matches:
             raise UsageError(f"--input {pattern}: no file found (files read end with {', '.join(suffixes)})")
+        if is_dir:
+            _check_parts(matches)
         found |= dict.fromkeys(name if is_local(pattern) else fs.unstrip_protocol(name) for name in matches)
     return list(found)
+
+
+def _check_parts(names: Sequence[str]) -> None:
+    """Every `part-00000-of-00003.parquet` says how many there are."""
+    parts = [match for name in names if (match := _PART.search(name))]
+    for (folder, total), there in Counter((match["folder"], int(match["total"])) for match in parts).items():
+        if there != total:
+            raise DataError(
+                f"{folder}: {there} of {total} files are there: the label run that writes them is not done, or was "
+                "killed; run the same label command again"
+            )
 
 
 def _is_glob(path: str) -> bool:

@@ -1,20 +1,26 @@
-"""Conversations a second through `label` with the lexicon, on real conversations repeated with new ids.
+"""`label` end to end as a user runs it, on real conversations repeated with new ids: time, and memory at several sizes.
 
-    python tests/benchmarks/label_throughput.py CHATS --conversations 30000
+    python -m tests.benchmarks.label_throughput ../shared/data/wildchat --judge openai --conversations 2680
+    python -m tests.benchmarks.label_throughput ../shared/data/wildchat --conversations 3000 30000
 
-CHATS is a Parquet file, directory or glob. Prints one line of JSON: seconds and rates of judging and of making rows
-(without the start of the cluster), and the peak memory of the driver and of all its Ray workers together.
+Prints a line of JSON for each size. `wall_s` is the whole process: interpreter, imports, cluster start and stop;
+`pipeline_s` is what summary.json counts: judging (with its actors and the embedder) and making rows. Peak memory,
+sampled twice a second, is anonymous resident memory (RssAnon of /proc: neither files nor the shared memory of the
+object store) of the driver, and of all Ray workers together; `object_store_mb` is the shared memory the raylet ever
+touched. The judge is the lexicon, or behind `--judge openai` the zero-latency server of loopback_judge.py. Flags that
+are not listed here go to label.
 """
 
 import argparse
+import contextlib
 import itertools
 import json
-import os
+import re
+import subprocess
+import sys
 import tempfile
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +28,8 @@ import psutil  # type: ignore[import-untyped]  # its stubs are a package of thei
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.label import run
+from tests.benchmarks.loopback_judge import loopback_judge
 from wildreward import storage
-from wildreward.cluster import cluster
-from wildreward.settings.label import LabelSettings
 
 FILE_ROWS = 2000
 
@@ -33,31 +37,24 @@ FILE_ROWS = 2000
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("input", nargs="+")
-    parser.add_argument("--conversations", type=int, default=30_000)
-    parser.add_argument("--window", type=int, default=2, help="hindsight_window_turns; 0 leaves the embedder out")
-    args = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        chats, output = Path(folder, "chats"), Path(folder, "labels")
-        repeat(args.input, args.conversations, chats)
-        settings = LabelSettings(input=(str(chats),), output=str(output), hindsight_window_turns=args.window)
-        with cluster("local"), memory() as peak:
-            started = time.monotonic()
-            run(settings)
-            seconds = time.monotonic() - started
-        summary = json.loads((output / "summary.json").read_text())
-    assert summary["conversations"]["in"] == args.conversations
-    print(json.dumps(figures(summary, seconds) | peak))
+    parser.add_argument("--conversations", type=int, nargs="+", default=[2680])
+    parser.add_argument("--judge", choices=["lexicon", "openai"], default="lexicon")
+    args, flags = parser.parse_known_args()
+    with contextlib.ExitStack() as stack:
+        if args.judge == "openai":
+            url = stack.enter_context(loopback_judge())
+            flags += ["--judge", "openai", "--judge-url", url, "--judge-model", "loopback"]
+        for size in args.conversations:
+            with tempfile.TemporaryDirectory() as folder:
+                repeat(args.input, size, Path(folder, "chats"))
+                print(json.dumps(measured(Path(folder), flags)), flush=True)
 
 
-def repeat(patterns: list[str], count: int, folder: Path) -> None:
+def repeat(patterns: Sequence[str], count: int, folder: Path) -> None:
     """`count` conversations in files of FILE_ROWS: those of the input again and again, each with its own hash."""
     folder.mkdir()
-    source = pa.concat_tables(
-        [
-            pq.read_table(path, columns=["conversation", "model", "language"])
-            for path in storage.expand(patterns, [".parquet"])
-        ]
-    )
+    columns = ["conversation", "model", "language"]
+    source = pa.concat_tables([pq.read_table(path, columns=columns) for path in storage.expand(patterns, [".parquet"])])
     rows = itertools.cycle(range(len(source)))
     for number, first in enumerate(range(0, count, FILE_ROWS)):
         size = min(FILE_ROWS, count - first)
@@ -66,45 +63,68 @@ def repeat(patterns: list[str], count: int, folder: Path) -> None:
         pq.write_table(table.append_column("conversation_hash", hashes), folder / f"{number:05d}.parquet")
 
 
-def figures(summary: dict[str, Any], seconds: float) -> dict[str, float]:
-    conversations, turns = summary["conversations"]["in"], summary["turns"]["in"]
+def measured(folder: Path, flags: Sequence[str]) -> dict[str, Any]:
+    """Run `label` as a process and watch it."""
+    paths = ["--input", str(folder / "chats"), "--output", str(folder / "out"), "--address", "local"]
+    started = time.monotonic()
+    process = psutil.Popen([sys.executable, "-m", "pipelines.label", *paths, *flags], stdout=subprocess.DEVNULL)
+    peak = {"driver_mb": 0, "workers_mb": 0, "object_store_mb": 0, "object_store_limit_mb": 0}
+    while process.poll() is None:
+        peak |= {name: max(peak[name], value) for name, value in memory_mb(process).items()}
+        time.sleep(0.5)
+    wall_s = time.monotonic() - started
+    if process.returncode:
+        raise SystemExit(process.returncode)
+    summary = json.loads((folder / "out" / "summary.json").read_text())
+    return figures(summary, wall_s) | peak
+
+
+def figures(summary: dict[str, Any], wall_s: float) -> dict[str, Any]:
+    turns, seconds = summary["turns"]["in"], summary["seconds"]
+    pipeline_s = seconds["feedback"] + seconds["rows"]
     return {
-        "conversations": conversations,
+        "conversations": summary["conversations"]["in"],
         "turns": turns,
-        "seconds": round(seconds, 1),
-        "conversations_per_s": round(conversations / seconds, 1),
-        "feedback_s": summary["seconds"]["feedback"],
-        "rows_s": summary["seconds"]["rows"],
-        "feedback_turns_per_s": round(turns / summary["seconds"]["feedback"], 1),
+        "labelled": summary["turns"]["labelled"],
+        "requests": summary["judge"].get("attempts", 0),
+        "levels": list(summary["levels"]["judged"].values()),
+        "wall_s": round(wall_s, 1),
+        "pipeline_s": round(pipeline_s, 1),
+        "feedback_s": seconds["feedback"],
+        "rows_s": seconds["rows"],
+        "turns_per_s": round(turns / wall_s, 1),
+        "feedback_turns_per_s": round(turns / seconds["feedback"], 1),
     }
 
 
-@contextmanager
-def memory() -> Iterator[dict[str, float]]:
-    """Peak memory in MB: resident of the driver, and the sum of what its Ray workers do not share."""
-    peak: dict[str, float] = {"driver_mb": 0, "workers_mb": 0}
-    stop = threading.Event()
-
-    def watch() -> None:
-        driver = psutil.Process(os.getpid())
-        while not stop.wait(0.5):
-            workers = [child for child in driver.children(recursive=True) if child.name().startswith("ray::")]
-            peak["driver_mb"] = max(peak["driver_mb"], round(driver.memory_info().rss / 2**20))
-            peak["workers_mb"] = max(peak["workers_mb"], round(sum(map(_private_bytes, workers)) / 2**20))
-
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-    yield peak
-    stop.set()
-    thread.join()
+def memory_mb(driver: psutil.Process) -> dict[str, int]:
+    found = {"driver_mb": status_kb(driver, "RssAnon") // 1024, "workers_mb": 0}
+    for process in descendants(driver):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if process.name().startswith("ray::"):
+                found["workers_mb"] += status_kb(process, "RssAnon") // 1024
+            if process.name() == "raylet":
+                found["object_store_mb"] = status_kb(process, "RssShmem") // 1024
+                limit = re.search(r"object_store_memory=(\d+)", " ".join(process.cmdline()))
+                found["object_store_limit_mb"] = int(limit[1]) // 2**20 if limit else 0
+    return found
 
 
-def _private_bytes(process: psutil.Process) -> int:
+def descendants(driver: psutil.Process) -> list[psutil.Process]:
     try:
-        info = process.memory_info()
+        return list(driver.children(recursive=True))
     except psutil.NoSuchProcess:
+        return []
+
+
+def status_kb(process: psutil.Process, name: str) -> int:
+    """A line of /proc/PID/status; 0 when the process is gone."""
+    try:
+        text = Path(f"/proc/{process.pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
         return 0
-    return int(info.rss - info.shared)
+    line = re.search(rf"^{name}:\s+(\d+) kB$", text, re.MULTILINE)
+    return int(line[1]) if line else 0
 
 
 if __name__ == "__main__":

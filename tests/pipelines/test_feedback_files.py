@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines import feedback_files
-from pipelines.feedback_files import batches, groups, repeated
+from pipelines.feedback_files import batches, groups, lost, remove_leftovers, repeated
 from wildreward.errors import DataError
 from wildreward.schema import FEEDBACK, table
 
@@ -27,9 +27,27 @@ def test_groups_hold_all_parquet_files_and_nothing_else(tmp_path: Path, monkeypa
     assert groups(str(tmp_path / "nothing")) == []
 
 
+def test_only_files_that_are_recorded_are_read_and_leftovers_go(tmp_path: Path) -> None:
+    feedback, records = tmp_path / "feedback", tmp_path / ".state" / "checkpoint"
+    feedback.mkdir()
+    records.mkdir(parents=True)
+    blocks = [f"{session}_{'f' * 32}_000000" for session in "012"]
+    recorded, leftover = (write(feedback / f"{block}-0.parquet", [1]) for block in blocks[:2])
+    Path(leftover).write_bytes(b"PAR1 and half of the rest")
+    for name in (f"{blocks[0]}.parquet", f"{blocks[1]}.pending.parquet", f"{blocks[2]}.parquet"):
+        (records / name).write_bytes(b"")
+    notes = write(feedback / "notes.parquet", [2])
+    assert groups(str(feedback)) == [[recorded]]
+    assert lost(str(feedback)) == [blocks[2]]
+    remove_leftovers(str(feedback))
+    assert {str(path) for path in feedback.iterdir()} == {recorded, notes}
+
+
 @pytest.mark.usefixtures("ray_cluster")
 def test_a_conversation_that_was_recorded_twice_is_read_once(tmp_path: Path) -> None:
-    first, second, third = (write(tmp_path / f"{n}", ids) for n, ids in enumerate([[1, 2, 2], [3], [2, 4, 1, 5]]))
+    first, second, third = (
+        write(tmp_path / f"{n}_0_000000-0.parquet", ids) for n, ids in enumerate([[1, 2, 2], [3], [2, 4, 1, 5]])
+    )
     grouped = [[first, second], [third]]
     skips = repeated(grouped)
     assert skips == [frozenset({2}), frozenset({0, 2})]

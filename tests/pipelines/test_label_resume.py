@@ -1,35 +1,23 @@
 """kill -9 of the driver in the middle of judging, and the same command again."""
 
-import contextlib
 import json
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
-import psutil  # type: ignore[import-untyped]  # its stubs are a package of their own, for one test
+import psutil  # type: ignore[import-untyped]  # its stubs are a package of their own, for these tests
 import pyarrow.parquet as pq
 import pytest
 
 from pipelines.label import run
 from tests.judge_server import Behaviour, Server, judge_server
-from tests.pipelines.label_chats import assert_schemas, contents, openai, rows, settings, summary, write_chats
+from tests.pipelines.label_chats import assert_schemas, openai, settings, write_chats
+from tests.pipelines.label_kills import AGENTS, alive, assert_same_run, committed, wait_for
 from wildreward.judge.cache import digest
 
 CHATS = {"files": 4, "rows": 60}
 TURNS = 2 * 4 * 60
-
-AGENTS = {"ray::DashboardAgent", "ray::RuntimeEnvAgent", "python"}
-"""Helpers of a node that no conversation goes through; they give up a minute after the node."""
-
-
-def wait_for(condition: Callable[[], object], what: str, seconds: float = 90) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
-        time.sleep(0.05)
 
 
 def killed_in_the_middle(chats: Path, output: Path, server: Server) -> set[str]:
@@ -58,19 +46,6 @@ def killed_in_the_middle(chats: Path, output: Path, server: Server) -> set[str]:
     return {row_id for path in committed(recorded) for row_id in pq.read_table(path).column("row_id").to_pylist()}
 
 
-def alive(processes: list[psutil.Process]) -> list[str]:
-    """Names of those that still run."""
-    names = []
-    for process in psutil.wait_procs(processes, timeout=0)[1]:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            names.append(process.name())
-    return names
-
-
-def committed(folder: Path) -> list[Path]:
-    return [path for path in folder.glob("*.parquet") if not path.name.endswith(".pending.parquet")]
-
-
 @pytest.mark.usefixtures("ray_cluster")
 def test_after_kill_9_the_same_command_ends_with_the_rows_of_an_undisturbed_run(tmp_path: Path) -> None:
     chats, killed, whole = write_chats(tmp_path / "chats", **CHATS), tmp_path / "killed", tmp_path / "whole"
@@ -84,12 +59,8 @@ def test_after_kill_9_the_same_command_ends_with_the_rows_of_an_undisturbed_run(
     assert asked_after == TURNS - known  # neither what was written nor what was answered is judged again, all else is
     with judge_server() as server:
         run(settings(chats, whole, **openai(server.url)))
-    assert contents(killed / "wildfb") == contents(whole / "wildfb")
-    assert contents(killed / "quarantine") == contents(whole / "quarantine")
-    assert by_id(killed) == by_id(whole)
+    assert_same_run(killed, whole)
     assert_schemas(killed)
-    with_time, undisturbed = summary(killed), summary(whole)
-    assert with_time | {"seconds": 0} == undisturbed | {"seconds": 0}
 
 
 def accounts(output: Path, row_ids: set[str]) -> set[bytes]:
@@ -101,7 +72,3 @@ def accounts(output: Path, row_ids: set[str]) -> set[bytes]:
 def cached(output: Path) -> set[bytes]:
     files = (output / ".state" / "judge_cache").glob("*.parquet")
     return {asker for path in files for asker in pq.read_table(path).column("asker").to_pylist()}
-
-
-def by_id(output: Path) -> list[dict[str, object]]:
-    return sorted(rows(output / "feedback"), key=lambda row: row["row_id"])

@@ -74,3 +74,16 @@ def test_every_command_explains_every_field(stage: str, capsys: pytest.CaptureFi
     for name, field in STAGES[stage].settings_class().model_fields.items():
         assert (name.upper() if name == STAGES[stage].positional else f"--{name.replace('_', '-')}") in shown
         assert field.description, f"{stage}: {name} has no description"
+
+
+def test_a_relative_output_in_a_ray_job_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray deletes the copy of the working directory that a job runs in, and all that was written there."""
+    job = tmp_path / "runtime_resources" / "working_dir_files" / "_ray_pkg_0"
+    job.mkdir(parents=True)
+    monkeypatch.chdir(job)
+    with pytest.raises(UsageError, match="--output out: is relative.*working directory of a Ray job"):
+        read_settings(STAGES["label"], ["--input", "s3://chats", "--output", "out"])
+    for kept in ("s3://team/out", str(tmp_path / "out")):
+        assert (
+            read_settings(STAGES["label"], ["--input", "s3://chats", "--output", kept]).model_dump()["output"] == kept
+        )

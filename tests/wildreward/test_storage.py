@@ -58,3 +58,17 @@ def test_a_file_written_in_pieces_is_there_whole_or_not_at_all(tmp_path: Path, w
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"absent\.json"):
         storage.read_text(str(tmp_path / "absent.json"))
+
+
+def test_rows_of_which_some_files_are_missing_are_no_input(tmp_path: Path) -> None:
+    """What a label run killed while it publishes on an object store leaves behind."""
+    for number in (0, 2):
+        storage.write_text(str(tmp_path / f"wildfb/train/part-0000{number}-of-00003.parquet"), "x")
+    storage.write_text(str(tmp_path / "wildfb/test/part-00000-of-00001.parquet"), "x")
+    for folder in (tmp_path, tmp_path / "wildfb", tmp_path / "wildfb/train"):
+        with pytest.raises(DataError, match=r"wildfb/train: 2 of 3 files are there.*same label command again"):
+            storage.expand([str(folder)], [".parquet"])
+    assert len(storage.expand([str(tmp_path / "wildfb/test")], [".parquet"])) == 1
+    assert len(storage.expand([str(tmp_path / "wildfb/train/*")], [".parquet"])) == 2  # asked for by name
+    storage.write_text(str(tmp_path / "wildfb/train/part-00001-of-00003.parquet"), "x")
+    assert len(storage.expand([str(tmp_path)], [".parquet"])) == 4

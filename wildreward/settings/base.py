@@ -57,7 +57,15 @@ class StageSettings(Settings):
     """Delete what an earlier run with other settings left in --output, instead of refusing."""
 
     def with_absolute_paths(self) -> Self:
-        """Relative local paths as the user's directory means them: Ray's workers may stand in another one."""
+        """Relative local paths as the user's directory means them: Ray's workers may stand in another one.
+
+        Raises UsageError for a relative output in a Ray job: its directory is a copy that Ray deletes.
+        """
+        if self.output and "://" not in self.output and not os.path.isabs(self.output) and _in_ray_job():
+            raise UsageError(
+                f"--output {self.output}: is relative, and this is the temporary working directory of a Ray job; "
+                "give a URL, or an absolute path that all nodes share"
+            )
         update: dict[str, Any] = {}
         for name in PATH_FIELDS & set(type(self).model_fields):
             value = getattr(self, name)
@@ -68,6 +76,10 @@ class StageSettings(Settings):
             elif value and "Literal" not in str(type(self).model_fields[name].annotation):
                 update[name] = _absolute(value)
         return self.model_copy(update=update)
+
+
+def _in_ray_job() -> bool:
+    return "working_dir_files" in Path.cwd().parts
 
 
 def _absolute(path: str) -> str:
