@@ -81,7 +81,7 @@ def test_a_relative_output_in_a_ray_job_is_refused(tmp_path: Path, monkeypatch: 
     job = tmp_path / "runtime_resources" / "working_dir_files" / "_ray_pkg_0"
     job.mkdir(parents=True)
     monkeypatch.chdir(job)
-    with pytest.raises(UsageError, match="--output out: is relative.*working directory of a Ray job"):
+    with pytest.raises(UsageError, match=r"--output out: is relative.*working directory of a Ray job"):
         read_settings(STAGES["label"], ["--input", "s3://chats", "--output", "out"])
     for kept in ("s3://team/out", str(tmp_path / "out")):
         assert (
