@@ -144,9 +144,9 @@ class LabelState:
         self._write("rows.json", self.rows)
 
     def _save_feedback(self) -> None:
-        progress = {"done": self.feedback_done, "seconds": self.feedback_seconds, "retrying": self.retrying}
-        progress |= {"run": self.run}
-        self._write("feedback.json", self.feedback | progress | {"discarded": self.discarded})
+        progress: dict[str, Any] = {"done": self.feedback_done, "seconds": self.feedback_seconds, "run": self.run}
+        spent = {"retrying": self.retrying, "discarded": self.discarded}
+        self._write("feedback.json", self.feedback | progress | spent)
 
     def _refuse_foreign(self) -> None:
         for name in ("feedback", "wildfb", "quarantine"):

@@ -24,6 +24,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from pipelines.judge_metrics import JudgeMetrics
 from pipelines.judging import JudgeTurns, judge_turns, turn_text
 from pipelines.label import run
 from tests.judge_server import by_digest
@@ -73,7 +74,7 @@ def conversation(number: int) -> dict[str, Any]:
 
 def stage(settings: LabelSettings, chats: Sequence[dict[str, Any]], folder: Path) -> dict[str, Any]:
     """The judge stage as its actor runs it: four blocks open at a time."""
-    return _timed(JudgeTurns(settings), chats)
+    return _timed(JudgeTurns(settings, "benchmark", None), chats)
 
 
 def openai_package(settings: LabelSettings, chats: Sequence[dict[str, Any]], folder: Path) -> dict[str, Any]:
@@ -83,9 +84,11 @@ def openai_package(settings: LabelSettings, chats: Sequence[dict[str, Any]], fol
     except ImportError as error:
         return {"turns_per_s": 0.0, "skipped": str(error)}
 
+    metrics = JudgeMetrics("openai package")
+
     async def judge_block(block: pa.Table) -> pa.Table:
-        made = block.select(["messages", "turns"]).to_pylist()
-        await judge_turns(judge, made, ask_refusals=True)
+        made = block.select(["row_id", "messages", "turns"]).to_pylist()
+        await judge_turns(judge, made, settings, metrics)
         return block.set_column(
             FEEDBACK.get_field_index("turns"), FEEDBACK.field("turns"),
             pa.array([row["turns"] for row in made], FEEDBACK.field("turns").type),

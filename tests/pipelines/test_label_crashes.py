@@ -109,13 +109,14 @@ def test_killed_at_any_step_of_publishing_the_output_is_no_complete_one_and_the_
     earlier, asked = contents(output / "wildfb"), whole.server.stats.as_dict()["requests"]
     new = contents(whole.output / "wildfb")
     assert earlier.keys() != new.keys() or earlier != new
-    state, funnel = made(whole.settings(output))
+    asked_for = whole.settings(output)
+    state, funnel = made(asked_for)
     steps = 0
     while True:
         with monkeypatch.context() as patch:
             killed_before_step(steps, patch)
             try:
-                label.publish(state, funnel, {"feedback": 0.0, "rows": 0.0})
+                label.publish(asked_for, state, funnel, {"feedback": 0.0, "rows": 0.0})
                 break
             except Killed:
                 pass
@@ -126,7 +127,7 @@ def test_killed_at_any_step_of_publishing_the_output_is_no_complete_one_and_the_
                 str(row["label"]) for side in ("train", "test") for row in rows(output / "wildfb" / side)
             }
         steps += 1
-        state, funnel = made(whole.settings(output))
+        state, funnel = made(asked_for)
     assert steps >= 8
     run(whole.settings(output))
     assert_same_run(output, whole.output)
