@@ -108,7 +108,7 @@ def _ready_cache(settings: LabelSettings) -> str | None:
     cache.tidy()
     if cache.ignored:
         listed = "".join(f"\n  {path}: {why}" for path, why in cache.ignored.items())
-        print(f"label: {len(cache.ignored)} files of the judge cache are ignored:{listed}", file=sys.stderr)
+        print(f"label: files ignored in the judge cache: {len(cache.ignored)}{listed}", file=sys.stderr)
     return cache.directory
 
 

@@ -21,7 +21,7 @@ def _counter(name: str, meaning: str, *tags: str) -> Counter:
 
 
 class JudgeMetrics:
-    """Series of one judge actor; Ray adds up those of all actors."""
+    """Series of one judge actor; each has a WorkerId of its own, and Prometheus' `sum()` adds them up."""
 
     def __init__(self, judge: str) -> None:
         self._judge = {"judge": judge}
@@ -31,6 +31,7 @@ class JudgeMetrics:
         self._requests = _counter(
             "requests", "Requests to the judge, retries and re-asks included", "judge", "question"
         )
+        self._ignored = _counter("cache_files_ignored", "Files of the judge cache that could not be trusted", "judge")
         self._retries = _counter("retries", "Further tries of a question, by reason of the first", "judge", "reason")
         self._errors = _counter("errors", "Questions without an answer, by reason", "judge", "question", "reason")
         self._tokens = _counter(
@@ -51,6 +52,8 @@ class JudgeMetrics:
                 self._retries.inc(more, self._judge | {"reason": name.removeprefix("retries_")})
             elif name == "prefix_cached_tokens" and more > 0:
                 self._tokens.inc(more, self._judge | {"kind": "prefix_cached"})
+            elif name == "cache_files_ignored" and more > 0:
+                self._ignored.inc(more, self._judge)
             elif name == "reasks" and more > 0:
                 self._retries.inc(more, self._judge | {"reason": "unparsable"})
         self._seen = dict(stats)

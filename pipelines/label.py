@@ -49,7 +49,8 @@ def run(settings: LabelSettings) -> None:
                 _label(settings, state, files)
             export.write(state)
     summary = json.loads(storage.read_text(storage.join(settings.output, "summary.json")))
-    write_card(settings, summary, state.feedback["settings"])
+    sample = {"limit": settings.limit, "sample_frac": settings.sample_frac}
+    write_card(settings, summary, {**state.feedback["settings"], **state.rows["settings"], **sample})
     print(_closing(settings, summary))
 
 

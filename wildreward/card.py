@@ -26,21 +26,10 @@ LARGER = "10M<n<100M"
 TASKS = ("text-classification", "reinforcement-learning")
 TAGS = ("reward-model", "rlhf", "implicit-feedback", "ordinal-regression", "wildfb", "wildreward")
 
-SHOWN_SETTINGS = (
-    "refusal_validation",
-    "hindsight_window_turns",
-    "hindsight_min_similarity",
-    "filters",
-    "min_prompt_units",
-    "min_response_units",
-    "max_history_messages",
-    "max_total_units",
-    "languages",
-    "class_map",
-    "test_rows",
-    "limit",
-    "seed",
-)
+HIDDEN_SETTINGS = frozenset({"report_samples", "usd_per_million_input", "usd_per_million_output"})
+EMPTY = {"languages": "all"}
+"""What an empty list means where it is not `none`."""
+
 MAX_GROUPS = 15
 
 LIMITS = (
@@ -60,19 +49,19 @@ MODEL_LIMIT = (
 )
 
 
-def write_card(settings: LabelSettings, summary: Mapping[str, Any], judged_with: Mapping[str, Any]) -> None:
+def write_card(settings: LabelSettings, summary: Mapping[str, Any], made_with: Mapping[str, Any]) -> None:
     """Write README.md to --output, and say so where somebody else's is left alone."""
     path = storage.join(settings.output, "README.md")
     if storage.exists(path) and MADE_BY not in storage.read_text(path):
         print(f"label: {path} is left as it is: it lacks the line that marks a card of ours")
         return
-    storage.write_text(path, data_card(settings, summary, judged_with))
+    storage.write_text(path, data_card(settings, summary, made_with))
 
 
-def data_card(settings: LabelSettings, summary: Mapping[str, Any], judged_with: Mapping[str, Any]) -> str:
-    """The card. `judged_with`: the settings a judgement depends on, with `prompt_version`."""
+def data_card(settings: LabelSettings, summary: Mapping[str, Any], made_with: Mapping[str, Any]) -> str:
+    """The card. `made_with`: the settings that the judgements and the rows depend on, with `prompt_version`."""
     header = yaml.safe_dump(card_header(settings, summary), sort_keys=False, allow_unicode=True)
-    body = "\n".join(_body(settings, summary, judged_with))
+    body = "\n".join(_body(settings, summary, made_with))
     return f"---\n{header}---\n\n{MADE_BY}\n\n{body}\n"
 
 
@@ -100,7 +89,7 @@ def size_category(rows: int) -> str:
     return next((name for edge, name in SIZES if rows < edge), LARGER)
 
 
-def _body(settings: LabelSettings, summary: Mapping[str, Any], judged_with: Mapping[str, Any]) -> Iterator[str]:
+def _body(settings: LabelSettings, summary: Mapping[str, Any], made_with: Mapping[str, Any]) -> Iterator[str]:
     yield f"# {_cell(settings.card_name)}\n"
     yield (
         "Assistants' replies from conversations, each with a class that says how the user took it, read from the "
@@ -108,7 +97,7 @@ def _body(settings: LabelSettings, summary: Mapping[str, Any], judged_with: Mapp
         f"Made by wildreward {__version__} with the method of WildReward (arXiv 2602.08829).\n"
     )
     yield "## How it was made\n"
-    yield from _table(("what", "value"), _provenance(settings, judged_with))
+    yield from _table(("what", "value"), _provenance(made_with))
     yield "\n## What went in and what came out\n"
     yield from _table(("level", "outcome", "count"), outcomes(summary))
     yield from _distributions(summary)
@@ -162,20 +151,16 @@ def type_name(kind: pa.DataType) -> str:
     return str(kind)
 
 
-def _provenance(settings: LabelSettings, judged_with: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+def _provenance(made_with: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """Who judged and how; where the endpoint is and how fast it was asked does not matter to the rows."""
-    for name, value in judged_with.items():
-        if name not in SHOWN_SETTINGS:
-            yield name, _shown(value)
-    for name in SHOWN_SETTINGS:
-        yield name, _shown(getattr(settings, name)) if name != "languages" else ", ".join(settings.languages) or "all"
+    yield from ((name, _shown(name, value)) for name, value in made_with.items() if name not in HIDDEN_SETTINGS)
 
 
-def _shown(value: Any) -> Any:
+def _shown(name: str, value: Any) -> Any:
     if isinstance(value, str) and value.startswith("/"):
         return value.rstrip("/").rpartition("/")[2]  # a model's directory: where it lies is nobody's business
     if isinstance(value, list | tuple):
-        return ", ".join(map(str, value)) or "none"
+        return ", ".join(map(str, value)) or EMPTY.get(name, "none")
     return "default" if value is None else value
 
 

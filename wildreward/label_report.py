@@ -139,7 +139,7 @@ def _samples(report: Report, samples: Samples) -> None:
         f"At most {samples.per_group} rows of each kind, drawn at random (seed {samples.seed}). These are users' own "
         "words: look at this page before you pass it on, or make it without them (--report-samples 0)."
     )
-    for group, rows in samples.shown().items():
+    for group, rows in sorted(samples.shown().items(), key=lambda item: item[0].startswith("dropped")):
         level = LEVEL_NAMES.get(int(group[-1]), "") if group.startswith("level ") else ""
         with report.folded(f"{group} {level}".strip() + f" ({len(rows)})"):
             for row in rows:

@@ -4,11 +4,11 @@
     python -m tests.benchmarks.label_throughput ../shared/data/wildchat --conversations 3000 30000
 
 Prints a line of JSON for each size. `wall_s` is the whole process: interpreter, imports, cluster start and stop;
-`pipeline_s` is what summary.json counts: judging (with its actors and the embedder) and making rows; `cpu_s` is processor
-time by process name. Peak memory, sampled twice a second, is anonymous resident memory (RssAnon of /proc: neither files nor the shared memory of the
-object store) of the driver, and of all Ray workers together; `object_store_mb` is the memory behind the object store's
-files. The judge is the lexicon, or behind `--judge openai` the zero-latency server of loopback_judge.py. Flags that
-are not listed here go to label.
+`pipeline_s` is what summary.json counts: judging (with its actors and the embedder) and making rows; `cpu_s` is
+processor time by process name. Peak memory, sampled twice a second, is anonymous resident memory (RssAnon of /proc:
+neither files nor the shared memory of the object store) of the driver, and of all Ray workers together;
+`object_store_mb` is the memory behind the object store's files. The judge is the lexicon, or behind `--judge openai`
+the zero-latency server of loopback_judge.py. Flags that are not listed here go to label.
 """
 
 import argparse

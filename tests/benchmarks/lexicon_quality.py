@@ -15,9 +15,11 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 from scipy.stats import spearmanr
-from sklearn.metrics import cohen_kappa_score, confusion_matrix
 
+from wildreward.agreement import agreement
+from wildreward.bootstrap import Estimate
 from wildreward.conversations import Conversation, read_conversation
+from wildreward.evaluation import show
 from wildreward.judge.lexicon import read_feedback, read_refusal
 from wildreward.judge.types import TurnText
 from wildreward.refusals import looks_like_refusal
@@ -46,18 +48,20 @@ def read_rows(folder: Path, pattern: str = "*.parquet") -> list[dict[str, Any]]:
 def against_truth(conversations: int, seed: int) -> None:
     made = sample(seed, conversations)
     truth = {(line["conversation_hash"], line["turn"]): line for line in made.truth}
-    true, read, refusals = [], [], Counter[tuple[Any, int]]()
+    true, read, names, refusals = [], [], [], Counter[tuple[Any, int]]()
     for conversation, number, text in turns([*made.rows, *made.chats]):
         line = truth.get((conversation.conversation_hash, number))
         if line is None:
             continue
         true.append(line["true_level"])
+        names.append(conversation.conversation_hash)
         read.append(read_feedback(text).level)
         if read[-1] in NEGATIVE_LEVELS and looks_like_refusal(text.response):
             refusals[line.get("refusal"), read_refusal(text)[0]] += 1
-    kappa = cohen_kappa_score(true, read, labels=list(LEVELS), weights="quadratic")
+    found = agreement(true, read, names)
     print(f"generator, {conversations} conversations, seed {seed}: {len(true)} turns")
-    print(f"  accuracy {np.mean(np.equal(true, read)):.3f}, quadratic weighted kappa {kappa:.3f}")
+    kappa = show(found.quadratic_kappa or Estimate(None))
+    print(f"  accuracy {show(found.accuracy)}, quadratic weighted kappa {kappa}")
     spoken = [(level, guess) for level, guess in zip(true, read, strict=True) if guess != NEUTRAL]
     right = sum(level == guess for level, guess in spoken)
     side = sum((level < NEUTRAL) == (guess < NEUTRAL) and level != NEUTRAL for level, guess in spoken)
@@ -67,7 +71,7 @@ def against_truth(conversations: int, seed: int) -> None:
         f"{sum(level != NEUTRAL for level, _ in spoken) / sum(level != NEUTRAL for level in true):.3f}"
     )
     print("  confusion (rows: true level 1..5, columns: lexicon)")
-    print(confusion_matrix(true, read, labels=list(LEVELS)))
+    print(np.array(found.confusion))
     print(f"  refusals asked about, (truth, verdict): {dict(refusals)}")
 
 

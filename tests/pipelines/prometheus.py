@@ -17,5 +17,5 @@ def series(judge: str) -> dict[tuple[str, str], float]:
     for name, labels, value in re.findall(r"^ray_wildreward_label_(\w+)\{(.*)\} (\S+)$", page, re.MULTILINE):
         tags = dict(re.findall(r'(\w+)="([^"]*)"', labels))
         if tags.get("judge") == judge and not name.endswith(("_bucket", "_sum")):
-            found[name, next(tags[tag] for tag in TELLING if tag in tags)] += float(value)
+            found[name, next((tags[tag] for tag in TELLING if tag in tags), "")] += float(value)
     return dict(found)

@@ -90,8 +90,9 @@ def hub_splits(output: Path) -> dict[str, int]:
     [config] = DatasetCard((output / "README.md").read_text()).data.to_dict()["configs"]
     found = {}
     for split in config["data_files"]:
-        files = [str(path) for path in sorted(output.glob(split["path"]))]
-        found[split["split"]] = dataset(files, schema=WILDFB).count_rows()
+        rows = dataset([str(path) for path in sorted(output.glob(split["path"]))])
+        assert rows.schema.equals(WILDFB)
+        found[split["split"]] = rows.count_rows()
     return found
 
 
@@ -132,6 +133,7 @@ def test_no_conversation_is_on_both_sides_and_rows_end_with_the_judged_reply(tmp
     counts = summary(tmp_path / "out")["rows"]
     assert (len(train), len(test)) == (counts["train"], counts["test"])
     assert hub_splits(tmp_path / "out") == {"train": len(train), "test": len(test)}
+    assert "Turns were judged from 20" in (tmp_path / "out" / "report.html").read_text()
     assert abs(len(test) - 20) <= 2 < len(train)
     assert not {row["conversation_hash"] for row in train} & {row["conversation_hash"] for row in test}
     assert all(row["messages"][-1]["role"] == "assistant" for row in train + test)

@@ -40,7 +40,7 @@ def test_a_new_output_with_the_same_cache_asks_nothing_and_another_temperature_a
         assert server.stats.as_dict() == asked
         assert judge_counts(second) == {f"cached_{name}": spent[name] for name in SPENT} | {"cached_answers": 80}
         assert (evidence(second), contents(second / "wildfb")) == (evidence(first), contents(first / "wildfb"))
-        assert "1 files of the judge cache are ignored:\n  " + str(cache / "cut.parquet") in capsys.readouterr().err
+        assert "files ignored in the judge cache: 1\n  " + str(cache / "cut.parquet") in capsys.readouterr().err
         warmer = {"judge_temperature": 0.5, "overwrite": True, "limit": 25, "judge_cache": str(cache)}
         run(settings(chats, second, **given, **warmer))
         assert server.stats.as_dict()["requests"] - asked["requests"] == judge_counts(second)["attempts"] == 50
@@ -50,6 +50,7 @@ def test_a_new_output_with_the_same_cache_asks_nothing_and_another_temperature_a
     assert series("metered") == {
         ("turns_judged_total", "labelled"): 80 + 80 + 50,
         ("cache_hits_total", "feedback"): 80,
+        ("cache_files_ignored_total", ""): 2,  # by the actors of two runs
         ("requests_total", "feedback"): 80 + 50,
         ("latency_seconds_count", "feedback"): 80 + 50,
         **{("tokens_total", kind): count for kind, count in tokens.items()},

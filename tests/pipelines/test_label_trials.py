@@ -51,16 +51,16 @@ def test_a_sample_can_be_raised_to_the_whole_and_a_limit_takes_its_first(tmp_pat
 
 def test_too_many_unreadable_rows_stop_the_run_while_it_reads_and_a_higher_share_continues_it(tmp_path: Path) -> None:
     chats, output = write_chats(tmp_path / "chats", files=1), tmp_path / "out"
-    (chats / "broken.jsonl").write_text("{\n" * 20_000)
+    (chats / "broken.jsonl").write_text("{\n" * 1_500)
     with pytest.raises(DataError, match=r"conversations read so far \(\d+\.\d%\) cannot be read") as caught:
-        run(settings(chats, output))
+        run(settings(chats, output, label_batch_rows=100))
     assert "broken.jsonl row 0: bad_json" in str(caught.value)
     assert str(caught.value).endswith("another --output, or --overwrite.")  # and nothing of Ray's
     assert not (output / "wildfb").exists()
-    assert len(rows(output / "feedback")) < 20_000
-    run(settings(chats, output, max_quarantined_frac=1))
+    assert len(rows(output / "feedback")) < 1_500
+    run(settings(chats, output, label_batch_rows=100, max_quarantined_frac=1))
     counts = summary(output)["conversations"]
-    assert counts == {"in": 20_020, "kept": 20, "no_follow_up": 0, "quarantined": {"bad_json": 20_000}}
+    assert counts == {"in": 1_520, "kept": 20, "no_follow_up": 0, "quarantined": {"bad_json": 1_500}}
 
 
 def test_a_small_input_is_held_to_a_share_that_was_asked_for_when_all_is_read(tmp_path: Path) -> None:

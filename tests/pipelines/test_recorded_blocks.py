@@ -45,8 +45,8 @@ class Crash:
     def settle(self) -> tuple[set[int], set[str], set[str]]:
         """Numbers of the blocks that count, and the names left in both folders."""
         whole = settle(*(Folder(LocalFileSystem(), str(path)) for path in (self.records, self.feedback)))
-        names = ({path.name for path in folder.iterdir()} for folder in (self.feedback, self.records))
-        return {int(name.removesuffix(".parquet").rpartition("_")[2]) for name in whole}, *names
+        files, records = ({path.name for path in folder.iterdir()} for folder in (self.feedback, self.records))
+        return {int(name.removesuffix(".parquet").rpartition("_")[2]) for name in whole}, files, records
 
 
 @pytest.fixture

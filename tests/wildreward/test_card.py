@@ -11,12 +11,15 @@ from wildreward.card import MADE_BY, data_card, write_card
 from wildreward.schema import WILDFB
 from wildreward.settings.label import LabelSettings
 
-JUDGED_WITH = {"judge": "openai", "judge_model": "/home/me/models/Judge-8B", "prompt_version": "feedback-1"}
+MADE_WITH = {
+    "judge": "openai", "judge_model": "/home/me/models/Judge-8B", "prompt_version": "feedback-1",
+    "hindsight_min_similarity": 0.5, "filters": [], "languages": [], "report_samples": 5, "limit": None,
+}  # fmt: skip
 
 
 def card(**given: Any) -> DatasetCard:
     settings = LabelSettings(judge="openai", judge_url="http://secret.example/v1", judge_model="m", **given)
-    return DatasetCard(data_card(settings, summary(), JUDGED_WITH))
+    return DatasetCard(data_card(settings, summary(), MADE_WITH))
 
 
 def test_the_header_is_what_the_hub_reads() -> None:
@@ -47,6 +50,9 @@ def test_the_card_says_how_the_rows_were_made_and_hides_where() -> None:
         "English | 2 | 3 | 1",
     ):
         assert fact in text
+    assert "| filters | none |" in text
+    assert "| languages | all |" in text
+    assert "report_samples" not in text
     assert "/home/me" not in text
     assert "secret.example" not in text
 
@@ -68,9 +74,9 @@ def test_the_lexicon_says_what_it_is() -> None:
 
 def test_somebody_elses_readme_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     settings = LabelSettings(output=str(tmp_path))
-    write_card(settings, summary(), JUDGED_WITH)
+    write_card(settings, summary(), MADE_WITH)
     assert MADE_BY in (tmp_path / "README.md").read_text()
     (tmp_path / "README.md").write_text("# mine")
-    write_card(settings, summary(), JUDGED_WITH)
+    write_card(settings, summary(), MADE_WITH)
     assert (tmp_path / "README.md").read_text() == "# mine"
     assert "left as it is" in capsys.readouterr().out

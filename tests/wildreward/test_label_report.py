@@ -98,14 +98,14 @@ def test_the_page_is_browsed_from_a_file_and_shows_users_words_as_text(browser: 
     browser.get(f"file://{tmp_path}/report.html")
     folded = browser.find_elements("css selector", "details")
     assert [item.find_element("css selector", "summary").text for item in folded] == [
-        "dropped: neutral (1)",
         "level 1 rejection (1)",
         "level 2 error correction (1)",
+        "dropped: neutral (1)",
     ]
-    assert not folded[2].find_element("css selector", "blockquote").is_displayed()
-    folded[2].find_element("css selector", "summary").click()
+    assert not folded[1].find_element("css selector", "blockquote").is_displayed()
+    folded[1].find_element("css selector", "summary").click()
     said = {
-        quote.find_element("tag name", "b").text: quote for quote in folded[2].find_elements("tag name", "blockquote")
+        quote.find_element("tag name", "b").text: quote for quote in folded[1].find_elements("tag name", "blockquote")
     }
     assert said["follow-up"].is_displayed()
     assert said["follow-up"].find_element("tag name", "pre").get_attribute("textContent") == NASTY

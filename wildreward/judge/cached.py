@@ -67,8 +67,9 @@ class CachedJudge:
 
     @property
     def stats(self) -> Mapping[str, float]:
-        """Counters of the judge behind the cache; empty where it keeps none."""
-        return self._judge.stats if isinstance(self._judge, Counting) else {}
+        """Counters of the judge behind the cache, where it keeps any, and cache_files_ignored."""
+        behind = self._judge.stats if isinstance(self._judge, Counting) else {}
+        return {**behind, "cache_files_ignored": len(self._cache.ignored)}
 
     async def feedback(self, turn: TurnText) -> Verdict:
         shown = prompts.feedback_messages(turn, self._history_turns)
