@@ -110,7 +110,7 @@ def _sentence(name: str, metric: Metric) -> str:
     length = metric.baselines.get("length")
     beside = f" (length {show(length.estimate)})" if length else ""
     if metric.estimate.value is None:
-        return f"{name.replace('_', ' ')}: null, there is too little to say it"
+        return f"{name.replace('_', ' ')}: null, not enough is there to say it"
     text = f"{name.replace('_', ' ')} {show(metric.estimate)}"
     return f"{text}: {', and '.join(said)}{beside}" if said else text
 

@@ -8,9 +8,9 @@ from wildreward.benchmarks.evaluation_set import SetResult
 from wildreward.benchmarks.rmbench import COUNTS, RMBench
 from wildreward.scorer import Unscored
 
-RIGHT = [2, 2, 2, 1, 1, 1]
-WRONG = [1, 1, 1, 2, 2, 2]
-LONGER_WINS = [1, 2, 3, 1, 2, 3]
+RIGHT = [2.0, 2.0, 2.0, 1.0, 1.0, 1.0]
+WRONG = [1.0, 1.0, 1.0, 2.0, 2.0, 2.0]
+LONGER_WINS = [1.0, 2.0, 3.0, 1.0, 2.0, 3.0]
 """Scores of the styles alone: easy is right, normal a tie and so wrong, hard wrong."""
 
 
