@@ -7,10 +7,12 @@ replies of equal score each is chosen alike.
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
-from wildreward.metrics import Array, Statistic
+from wildreward.benchmarks.measure import Measure, Metrics
+from wildreward.metrics import Array, Statistic, rate_within
 
 
 def best_of_curve(scores_n: Array, truth_n: Array) -> Array:
@@ -64,24 +66,49 @@ def mean_curve(curves_NK: Array, members_N: Array | None = None) -> Statistic:
     return statistic
 
 
-def at(curve: Statistic, k: int) -> Statistic:
-    """The mean curve at k replies."""
-    return lambda weights_RN: curve(weights_RN)[:, k - 1]
+def at(curves_NK: Array, k: int, members_N: Array | None = None) -> Statistic:
+    """The mean curve of the members at k replies."""
+    column_N = curves_NK[:, k - 1]
+    there_N = ~np.isnan(column_N) if members_N is None else members_N & ~np.isnan(column_N)
+    return rate_within(np.nan_to_num(column_N), there_N)
 
 
-def highest(curve: Statistic) -> Statistic:
-    """The best point of the mean curve: where it lies before the end, more replies do harm."""
-    return lambda weights_RN: curve(weights_RN).max(1)
+def sizes_of(curves: Mapping[str, Array], members_N: Array) -> list[int]:
+    """1, 2, 4, ... and the largest number of replies of the members.
+
+    >>> sizes_of({"oracle": np.zeros((3, 6))}, np.ones(3, dtype=bool))
+    [1, 2, 4, 6]
+    """
+    largest = max(1, int((~np.isnan(curves["oracle"][members_N])).any(0).sum()))
+    return sorted({2**power for power in range(largest.bit_length())} | {largest})
 
 
-def squared_gap(curve: Statistic, oracle: Statistic) -> Statistic:
-    """Mean over k of the squared distance of the mean curve to the best one possible."""
-    return lambda weights_RN: ((oracle(weights_RN) - curve(weights_RN)) ** 2).mean(1)
+def best_of_measures(curves: Mapping[str, Array], members_N: Array, sizes: Sequence[int]) -> dict[str, Measure]:
+    """`best_of_N` of the model, beside choosing blindly (random), by length and best (oracle)."""
+    measures = {}
+    for size in sizes:
+        made = {who: at(curve_NK, size, members_N) for who, curve_NK in curves.items()}
+        there_N = members_N & ~np.isnan(curves["oracle"][:, size - 1])
+        measures[f"best_of_{size}"] = Measure(made.pop("model"), made, members_N=there_N)
+    return measures
 
 
-def plain_curves(curves: Mapping[str, Array], members_N: Array) -> dict[str, list[float]]:
-    """The mean curves as plain lists, k = 1..K, for results.json and the picture."""
-    members = {who: curve_NK[members_N] for who, curve_NK in curves.items()}
-    ends = int((~np.isnan(members["oracle"])).any(0).sum())
-    values = {who: mean_curve(rows)(np.ones((1, len(rows))))[0, :ends] for who, rows in members.items()}
-    return {who: np.round(row, 6).tolist() for who, row in values.items()}
+def points_of(metrics: Metrics, sizes: Sequence[int]) -> dict[str, list[dict[str, Any]]]:
+    """The curve by series for `extra.curves`: x is how many replies there were to choose from."""
+    found = [(size, metrics[f"best_of_{size}"]) for size in sizes]
+    series: dict[str, list[dict[str, Any]]] = {"model": []}
+    for size, metric in found:
+        estimates = {"model": metric.estimate} | {who: made.estimate for who, made in metric.baselines.items()}
+        for who, estimate in estimates.items():
+            series.setdefault(who, []).append({"x": size, "count": metric.count, **vars(estimate)})
+    return series
+
+
+def highest(curve: Statistic, ends: int) -> Statistic:
+    """The best point of the mean curve of 1..ends replies: where it lies before the end, more replies do harm."""
+    return lambda weights_RN: curve(weights_RN)[:, :ends].max(1)
+
+
+def squared_gap(curve: Statistic, oracle: Statistic, ends: int) -> Statistic:
+    """Mean over k = 1..ends of the squared distance of the mean curve to the best one possible."""
+    return lambda weights_RN: ((oracle(weights_RN) - curve(weights_RN))[:, :ends] ** 2).mean(1)

@@ -18,14 +18,15 @@ from typing import Any
 
 import numpy as np
 
-from wildreward.benchmarks.best_of import at, curves_of, mean_curve, plain_curves
+from wildreward.benchmarks.best_of import at, best_of_measures, curves_of, points_of, sizes_of
 from wildreward.benchmarks.downstream import downstream_metrics
 from wildreward.benchmarks.evaluation_set import Item, SetResult, as_text
-from wildreward.benchmarks.measure import Measure, MeasureOptions, Metrics, measure_all
+from wildreward.benchmarks.measure import Measure, MeasureOptions, measure_all
+from wildreward.benchmarks.parts import part_measure
 from wildreward.benchmarks.rated import hash_of
 from wildreward.benchmarks.reply_lists import ReplyLists, as_truths, conversations_of, is_list
 from wildreward.errors import DataError
-from wildreward.metrics import Array, Statistic, rate_within
+from wildreward.metrics import Array, Statistic
 from wildreward.scorer import Conversation
 
 QUALITIES = ("scores", "correct", "qualities", "ratings")
@@ -77,28 +78,21 @@ class Candidates(ReplyLists):
             item["chosen"] = int(row.argmax())
         subsets_N = self.column("subset")
         everyone_N = np.ones(len(truths), dtype=bool)
-        measures = _curve_measures(curves, everyone_N) | {
-            "within_prompt_accuracy": _accuracy(orders, truths, everyone_N)
-        }
-        parts = np.unique(subsets_N).tolist() if len(np.unique(subsets_N)) > 1 else []
-        keyed = {
-            f"{part}\t{name}": made
-            for part in parts
-            for name, made in _curve_measures(curves, subsets_N == part).items()
-        }
+        sizes = sizes_of(curves, everyone_N)
+        measures = best_of_measures(curves, everyone_N, sizes)
+        measures["share_of_gain"] = _share_of_gain(curves, sizes[-1])
+        measures["within_prompt_accuracy"] = _accuracy(orders, truths)
+        by_part = {part: self._of(curves, subsets_N == part) for part in np.unique(subsets_N).tolist()}
+        parts = by_part if len(by_part) > 1 else {}
+        keyed = {f"{part}\t{name}": made for part, group in parts.items() for name, made in group.items()}
         metrics = measure_all(measures | keyed, self.groups(options), options)
-        by_part: dict[str, Metrics] = {part: {} for part in parts}
-        for key in keyed:
-            part, _, name = key.partition("\t")
-            by_part[part][name] = metrics.pop(key)
-        extra = {
-            "curve": plain_curves(curves, everyone_N),
-            "prompts": [int((~np.isnan(column)).sum()) for column in curves["oracle"].T],
-            "direction_of_length": "longer is better",
-        }
-        last = list(_sizes(curves, everyone_N))[-1]
-        headline = (f"best_of_{last}", "within_prompt_accuracy", *down)
-        return SetResult(metrics | down, headline, by_part, extra | more)
+        subsets = {part: {name: metrics.pop(f"{part}\t{name}") for name in group} for part, group in parts.items()}
+        extra = {"curves": {"best_of_n": points_of(metrics, sizes)}, "direction_of_length": "longer is better"}
+        headline = (f"best_of_{sizes[-1]}", "within_prompt_accuracy", *down)
+        return SetResult(metrics | down, headline, subsets, extra | more)
+
+    def _of(self, curves: Mapping[str, Array], members_N: Array) -> dict[str, Measure]:
+        return best_of_measures(curves, members_N, sizes_of(curves, members_N))
 
 
 def quality_of(values: Mapping[str, Any]) -> Any:
@@ -106,51 +100,29 @@ def quality_of(values: Mapping[str, Any]) -> Any:
     return next((values[name] for name in QUALITIES if values.get(name) is not None), None)
 
 
-def _sizes(curves: Mapping[str, Array], members_N: Array) -> list[int]:
-    """1, 2, 4, ... and the largest number of replies.
+def _share_of_gain(curves: Mapping[str, Array], size: int) -> Measure:
+    ends = {who: at(curve_NK, size) for who, curve_NK in curves.items()}
 
-    >>> _sizes({"oracle": np.zeros((3, 6))}, np.ones(3, dtype=bool))
-    [1, 2, 4, 6]
-    """
-    largest = int((~np.isnan(curves["oracle"][members_N])).any(0).sum())
-    return sorted({2**power for power in range(largest.bit_length()) if 2**power <= largest} | {largest})
+    def share(who: str) -> Statistic:
+        def statistic(weights_RN: Array) -> Array:
+            blind_R = ends["random"](weights_RN)
+            possible_R = ends["oracle"](weights_RN) - blind_R
+            gained_R = ends[who](weights_RN) - blind_R
+            return np.divide(gained_R, possible_R, out=np.full(len(weights_RN), np.nan), where=possible_R > 0)
 
+        return statistic
 
-def _curve_measures(curves: Mapping[str, Array], members_N: Array) -> dict[str, Measure]:
-    means = {who: mean_curve(curve_NK, members_N) for who, curve_NK in curves.items()}
-    measures = {}
-    sizes = _sizes(curves, members_N)
-    for size in sizes:
-        made = {who: at(curve, size) for who, curve in means.items()}
-        there_N = members_N & ~np.isnan(curves["oracle"][:, size - 1])
-        measures[f"best_of_{size}"] = Measure(made.pop("model"), made, members_N=there_N)
-    gains = {who: _share_of_gain(means, who, sizes[-1]) for who in ("model", "length")}
-    measures["share_of_gain"] = Measure(gains.pop("model"), gains, 0.0, members_N=members_N)
-    return measures
+    return Measure(share("model"), {"length": share("length")}, 0.0)
 
 
-def _share_of_gain(means: Mapping[str, Statistic], who: str, size: int) -> Statistic:
-    ends = {name: at(curve, size) for name, curve in means.items()}
-
-    def statistic(weights_RN: Array) -> Array:
-        blind_R = ends["random"](weights_RN)
-        possible_R = ends["oracle"](weights_RN) - blind_R
-        gained_R = ends[who](weights_RN) - blind_R
-        return np.divide(gained_R, possible_R, out=np.full(len(weights_RN), np.nan), where=possible_R > 0)
-
-    return statistic
-
-
-def _accuracy(orders: Mapping[str, Sequence[Array]], truths: Sequence[Array], members_N: Array) -> Measure:
+def _accuracy(orders: Mapping[str, Sequence[Array]], truths: Sequence[Array]) -> Measure:
     """Within prompts: prompts whose replies are all equally good have no pair."""
-    unlike_N = members_N & np.array([len(np.unique(truth)) > 1 for truth in truths])
-    rates = {
-        who: rate_within(
-            np.array([share_of_pairs_won(row, truth) for row, truth in zip(rows, truths, strict=True)]), unlike_N
-        )
+    unlike_N = np.array([len(np.unique(truth)) > 1 for truth in truths])
+    won = {
+        who: np.array([share_of_pairs_won(row, truth) for row, truth in zip(rows, truths, strict=True)])
         for who, rows in orders.items()
     }
-    return Measure(rates.pop("model"), rates, 0.5, members_N=unlike_N)
+    return part_measure(won, unlike_N)
 
 
 def share_of_pairs_won(row: Array, truth: Array) -> float:

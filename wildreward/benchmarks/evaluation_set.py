@@ -129,14 +129,14 @@ class EvaluationSet(ABC):
         """Put the scores of `self.conversations` into the items. Raises DataError when nothing is left to evaluate."""
         for item, replies in zip(self.items, self._replies, strict=True):
             if replies:
-                self.put(item, {role: (reply.chars, scores[reply.position]) for role, reply in replies.items()})
+                self.put(item, {role: (reply, scores[reply.position]) for role, reply in replies.items()})
         self.require_scored()
 
-    def put(self, item: Item, scored: Mapping[str, "tuple[int, Score | Unscored]"]) -> None:
+    def put(self, item: Item, scored: Mapping[str, "tuple[Reply, Score | Unscored]"]) -> None:
         """The lengths and scores of an item's replies by role; fields of several replies end with the role."""
-        for role, (chars, score) in scored.items():
+        for role, (reply, score) in scored.items():
             suffix = "" if len(scored) == 1 else f"_{role}"
-            item[f"chars{suffix}"] = chars
+            item[f"chars{suffix}"] = reply.chars
             if isinstance(score, Unscored):
                 item["skipped"] = item["skipped"] or score.reason
             else:

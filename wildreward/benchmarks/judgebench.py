@@ -18,10 +18,9 @@ from typing import Any
 import numpy as np
 
 from wildreward.benchmarks.evaluation_set import Item, SetResult, as_text
-from wildreward.benchmarks.measure import Measure, MeasureOptions, measure_all
-from wildreward.benchmarks.pairs import CHANCE, Pairs
-from wildreward.benchmarks.parts import Coverage, coverage, mean_of, minimum_of
-from wildreward.metrics import mean, rate_within
+from wildreward.benchmarks.measure import MeasureOptions, measure_all
+from wildreward.benchmarks.pairs import Pairs
+from wildreward.benchmarks.parts import CHANCE, Coverage, coverage, mean_of, minimum_of, part_measure
 from wildreward.scorer import Conversation
 
 SOURCES = {
@@ -68,11 +67,8 @@ class JudgeBench(Pairs):
         hits = {who: (margin_N > 0) | ((margin_N == 0) & ties_right_N) for who, margin_N in margins.items()}
         for item, hit in zip(self.scored, hits["model"], strict=True):
             item["official_correct"] = bool(hit)
-        overall = {who: mean(hit_N) for who, hit_N in hits.items()}
-        measures = {"overall": Measure(overall.pop("model"), overall, CHANCE)}
-        for group in SOURCES.values():
-            rates = {who: rate_within(hit_N, groups_N == group) for who, hit_N in hits.items()}
-            measures[group] = Measure(rates.pop("model"), rates, CHANCE, members_N=groups_N == group)
+        measures = {"overall": part_measure(hits, np.ones(len(groups_N), dtype=bool))}
+        measures |= {group: part_measure(hits, groups_N == group) for group in SOURCES.values()}
         made = [measures[group] for group in SOURCES.values()]
         measures |= {"mean_of_sources": mean_of(made, chance=CHANCE), "worst_source": minimum_of(made)}
         found = self._coverage()

@@ -11,8 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from wildreward.benchmarks.evaluation_set import EvaluationSet
 from wildreward.benchmarks.measure import Measure
-from wildreward.metrics import Array, Statistic
+from wildreward.metrics import Array, Statistic, rate_within
+
+CHANCE = 0.5
 
 
 @dataclass(frozen=True)
@@ -119,6 +122,19 @@ def _combined(parts: Sequence[Measure], how: Callable[[Array], Array], chance: f
 
 def _statistic(statistics: Sequence[Statistic], how: Callable[[Array], Array]) -> Statistic:
     return lambda weights_RN: how(np.stack([statistic(weights_RN) for statistic in statistics]))
+
+
+def pair_hits(found: EvaluationSet, seed: int) -> dict[str, Array]:
+    """Which scored pairs the model and each baseline get right; a tie of scores or of lengths is wrong."""
+    longer_by_N = found.column("chars_chosen") - found.column("chars_rejected")
+    coins_N = np.random.default_rng(seed).random(len(longer_by_N))
+    return {"model": found.column("margin") > 0, "length": longer_by_N > 0, "random": coins_N < CHANCE}
+
+
+def part_measure(hits: Mapping[str, Array], members_N: Array, chance: float | None = CHANCE) -> Measure:
+    """Rate of hits among the members, of the model and of each baseline."""
+    rates = {who: rate_within(hit_N, members_N) for who, hit_N in hits.items()}
+    return Measure(rates.pop("model"), rates, chance, members_N=members_N)
 
 
 def slug(part: str) -> str:

@@ -15,18 +15,27 @@ Metrics without a benchmark's name are means over the five; `worst_benchmark` is
 The bootstrap draws questions.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from wildreward.benchmarks.best_of import at, curves_of, highest, mean_curve, plain_curves, squared_gap
+from wildreward.benchmarks.best_of import (
+    at,
+    best_of_measures,
+    curves_of,
+    highest,
+    mean_curve,
+    points_of,
+    sizes_of,
+    squared_gap,
+)
 from wildreward.benchmarks.downstream import downstream_metrics
 from wildreward.benchmarks.evaluation_set import Item, SetResult, as_text
 from wildreward.benchmarks.measure import Measure, MeasureOptions, Metrics, measure_all
-from wildreward.benchmarks.parts import coverage, mean_of, minimum_of
+from wildreward.benchmarks.parts import coverage, mean_of, minimum_of, part_measure
 from wildreward.benchmarks.reply_lists import ReplyLists, as_truths, conversations_of, is_list
-from wildreward.metrics import Array, Statistic, concordance, rate_within
+from wildreward.metrics import Array, Statistic, concordance
 from wildreward.scorer import Conversation
 
 COUNTS = {"mmlu_pro": 512, "math": 512, "gpqa": 512, "mbpp_plus": 507, "ifeval": 512}
@@ -74,13 +83,15 @@ class PPECorrectness(ReplyLists):
         truths = [np.array(item["truth"], dtype=float) for item in self.scored]
         curves = curves_of(orders, truths)
         rates, paired_N = self._pair_rates(orders)
+        sizes = sizes_of(curves, np.ones(len(truths), dtype=bool))
         parts = {}
         for name in COUNTS:
             members_N = benchmarks_N == name
             parts[name] = {
-                "accuracy": _accuracy(rates, members_N & paired_N),
+                "accuracy": part_measure(rates, members_N & paired_N),
                 "auc": _auc(orders, truths, members_N),
                 **_curve_measures(curves, members_N),
+                **best_of_measures(curves, members_N, sizes),
             }
         names = list(next(iter(parts.values())))
         measures = {name: mean_of([part[name] for part in parts.values()]) for name in names}
@@ -92,7 +103,7 @@ class PPECorrectness(ReplyLists):
         down, more = downstream_metrics(self, orders, options)
         extra = {
             "official": found.to_dict(),
-            "curves": {part: plain_curves(curves, benchmarks_N == part) for part in np.unique(benchmarks_N).tolist()},
+            "curves": {"best_of_n": points_of(metrics, sizes)},
             "direction_of_length": "longer is better",
         }
         return SetResult(metrics | down, ("accuracy", "end_score"), by_part, extra | more, found.notes())
@@ -142,11 +153,6 @@ def _share_right(row: Array, pairs: Sequence[Sequence[int]]) -> float:
     return float(np.mean([row[right] > row[wrong] for right, wrong in pairs])) if pairs else 0.0
 
 
-def _accuracy(rates: Mapping[str, Array], members_N: Array) -> Measure:
-    made = {who: rate_within(rate_N, members_N) for who, rate_N in rates.items()}
-    return Measure(made.pop("model"), made, 0.5, members_N=members_N)
-
-
 def _auc(orders: Mapping[str, Sequence[Array]], truths: Sequence[Array], members_N: Array) -> Measure:
     made = {who: pooled_auc(rows, truths, members_N) for who, rows in orders.items()}
     return Measure(made.pop("model"), made, 0.5, members_N=members_N)
@@ -154,17 +160,15 @@ def _auc(orders: Mapping[str, Sequence[Array]], truths: Sequence[Array], members
 
 def _curve_measures(curves: Mapping[str, Array], members_N: Array) -> dict[str, Measure]:
     means = {who: mean_curve(curve_NK, members_N) for who, curve_NK in curves.items()}
-    ends = int((~np.isnan(curves["oracle"][members_N])).any(0).sum())
-    build: dict[str, Callable[[Statistic], Statistic]] = {
-        "loss": lambda curve: squared_gap(curve, means["oracle"]),
-        "max_score": highest,
-        "end_score": lambda curve: at(curve, ends),
+    ends = sizes_of(curves, members_N)[-1]
+    made = {
+        "loss": {who: squared_gap(curve, means["oracle"], ends) for who, curve in means.items()},
+        "max_score": {who: highest(curve, ends) for who, curve in means.items()},
+        "end_score": {who: at(curve_NK, ends, members_N) for who, curve_NK in curves.items()},
     }
-    measures = {}
-    for name, statistic in build.items():
-        made = {who: statistic(curve) for who, curve in means.items()}
-        measures[name] = Measure(made.pop("model"), made, None, name != "loss", members_N)
-    return measures
+    return {
+        name: Measure(series.pop("model"), series, None, name != "loss", members_N) for name, series in made.items()
+    }
 
 
 def pooled_auc(rows: Sequence[Array], truths: Sequence[Array], members_N: Array) -> Statistic:

@@ -15,10 +15,9 @@ from dataclasses import replace
 from typing import Any
 
 from wildreward.benchmarks.evaluation_set import Item, SetResult, as_text
-from wildreward.benchmarks.measure import Measure, MeasureOptions, measure_all
-from wildreward.benchmarks.pairs import CHANCE, Pairs
-from wildreward.benchmarks.parts import coverage, mean_of, minimum_of
-from wildreward.metrics import rate_within
+from wildreward.benchmarks.measure import MeasureOptions, measure_all
+from wildreward.benchmarks.pairs import Pairs
+from wildreward.benchmarks.parts import CHANCE, coverage, mean_of, minimum_of, pair_hits, part_measure
 from wildreward.scorer import Conversation
 
 TOTAL = 16038
@@ -52,11 +51,8 @@ class PPEHuman(Pairs):
 
     def measure(self, options: MeasureOptions) -> SetResult:
         result = super().measure(options)
-        hits, parts = self._hits(options.seed), {}
-        for category in CATEGORIES:
-            members_N = self.column(category).astype(bool)
-            rates = {who: rate_within(hit_N, members_N) for who, hit_N in hits.items()}
-            parts[category] = Measure(rates.pop("model"), rates, CHANCE, members_N=members_N)
+        hits = pair_hits(self, options.seed)
+        parts = {category: part_measure(hits, self.column(category).astype(bool)) for category in CATEGORIES}
         there = [part for part in parts.values() if part.members_N is not None and part.members_N.any()]
         measures = {f"\t{name}": part for name, part in parts.items()}
         if there:

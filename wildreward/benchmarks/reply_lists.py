@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from wildreward.benchmarks.evaluation_set import EvaluationSet, Item, as_number, as_prompt, reply_to
+from wildreward.benchmarks.evaluation_set import EvaluationSet, Item, Reply, as_number, as_prompt, reply_to
 from wildreward.metrics import Array
 from wildreward.scorer import Conversation, Unscored
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 class ReplyLists(EvaluationSet):
     """Items get `scores` and `chars`, one of each reply in the order of the row. One unscored reply skips the row."""
 
-    def put(self, item: Item, scored: Mapping[str, "tuple[int, Score | Unscored]"]) -> None:
+    def put(self, item: Item, scored: Mapping[str, "tuple[Reply, Score | Unscored]"]) -> None:
         made = list(scored.values())
-        item["chars"] = [chars for chars, _ in made]
+        item["chars"] = [reply.chars for reply, _ in made]
         unscored = next((score for _, score in made if isinstance(score, Unscored)), None)
         if unscored is not None:
             item["skipped"] = unscored.reason

@@ -18,9 +18,9 @@ from typing import Any
 
 from wildreward.benchmarks.evaluation_set import Item, SetResult, as_text
 from wildreward.benchmarks.measure import Measure, MeasureOptions, measure_all
-from wildreward.benchmarks.pairs import CHANCE, Pairs
-from wildreward.benchmarks.parts import coverage, mean_of, minimum_of, slug
-from wildreward.metrics import Array, rate_within
+from wildreward.benchmarks.pairs import Pairs
+from wildreward.benchmarks.parts import CHANCE, coverage, mean_of, minimum_of, pair_hits, part_measure, slug
+from wildreward.metrics import Array
 
 SECTIONS = {
     "Chat": ("alpacaeval-easy", "alpacaeval-length", "alpacaeval-hard", "mt-bench-easy", "mt-bench-med"),
@@ -73,7 +73,7 @@ class RewardBench(Pairs):
         result = super().measure(options)
         prior = {item["subset"] for item in self.items} & set(PRIOR_SETS)
         found = coverage([item for item in self.items if item["subset"] not in PRIOR_SETS], "subset", COUNTS)
-        measures = _sections(self._hits(options.seed), self.column("subset"), prior=prior == set(PRIOR_SETS))
+        measures = _sections(pair_hits(self, options.seed), self.column("subset"), prior=prior == set(PRIOR_SETS))
         metrics = measure_all(measures, self.groups(options), options) | result.metrics
         extra = dict(result.extra) | {"official": found.to_dict()}
         return replace(result, metrics=metrics, headline=("overall", "worst_section"), extra=extra, notes=found.notes())
@@ -81,9 +81,7 @@ class RewardBench(Pairs):
 
 def _sections(hits: Mapping[str, Array], subsets_N: Array, prior: bool) -> dict[str, Measure]:
     def subset(name: str) -> Measure:
-        members_N = subsets_N == name
-        rates = {who: rate_within(hit_N, members_N) for who, hit_N in hits.items()}
-        return Measure(rates.pop("model"), rates, CHANCE)
+        return part_measure(hits, subsets_N == name)
 
     sections = {
         slug(section): mean_of([subset(name) for name in names], [WEIGHTS[name] for name in names], CHANCE)

@@ -21,7 +21,7 @@ import numpy as np
 
 from wildreward.benchmarks.evaluation_set import Item, SetResult, as_number, as_text
 from wildreward.benchmarks.measure import Measure, MeasureOptions, Metrics, measure_all
-from wildreward.benchmarks.parts import coverage, mean_of, minimum_of, slug
+from wildreward.benchmarks.parts import coverage, mean_of, minimum_of, part_measure, slug
 from wildreward.benchmarks.rated import hash_of
 from wildreward.benchmarks.reply_lists import ReplyLists, conversations_of, is_list
 from wildreward.metrics import Array, Statistic, rate_within
@@ -171,9 +171,7 @@ def ties_parts(items: Sequence[Item], rows: Sequence[Array]) -> TiesParts:
 
 
 def _best_of(credits: Mapping[str, Array], chances_N: Array, members_N: Array) -> Measure:
-    rates = {who: rate_within(credit_N, members_N) for who, credit_N in credits.items()}
-    chance = float(chances_N[members_N].mean()) if members_N.any() else None
-    return Measure(rates.pop("model"), rates, chance, members_N=members_N)
+    return part_measure(credits, members_N, float(chances_N[members_N].mean()) if members_N.any() else None)
 
 
 def _ties_measure(statistics: Mapping[str, Statistic], members_N: Array) -> Measure:

@@ -20,10 +20,10 @@ import numpy as np
 
 from wildreward.benchmarks.evaluation_set import Item, SetResult, as_text
 from wildreward.benchmarks.measure import Measure, MeasureOptions, Metrics, measure_all
-from wildreward.benchmarks.parts import coverage, mean_of, minimum_of
+from wildreward.benchmarks.parts import CHANCE, coverage, mean_of, minimum_of, part_measure
 from wildreward.benchmarks.rated import hash_of
 from wildreward.benchmarks.reply_lists import ReplyLists, conversations_of, is_list
-from wildreward.metrics import Array, rate_within
+from wildreward.metrics import Array
 from wildreward.scorer import Conversation
 
 COUNTS = {"chat": 129, "code": 228, "math": 529, "safety-refuse": 284, "safety-response": 157}
@@ -32,7 +32,6 @@ COUNTS = {"chat": 129, "code": 228, "math": 529, "safety-refuse": 284, "safety-r
 DOMAINS = {"chat": ("chat",), "code": ("code",), "math": ("math",), "safety": ("safety-refuse", "safety-response")}
 STYLES = ("concise", "detailed_plain", "detailed_markdown")
 LEVELS = {"easy": np.tril(np.ones((3, 3)), -1), "normal": np.eye(3), "hard": np.triu(np.ones((3, 3)), 1)}
-CHANCE = 0.5
 
 
 class RMBench(ReplyLists):
@@ -96,8 +95,7 @@ def level_rates(hits_N33: Array) -> dict[str, Array]:
 
 
 def _domain(hits: Mapping[str, Array], members_N: Array, level: str) -> Measure:
-    rates = {who: rate_within(level_rates(hits_N33)[level], members_N) for who, hits_N33 in hits.items()}
-    return Measure(rates.pop("model"), rates, CHANCE, members_N=members_N)
+    return part_measure({who: level_rates(hits_N33)[level] for who, hits_N33 in hits.items()}, members_N)
 
 
 def _measures(hits: Mapping[str, Array], domains_N: Array) -> dict[str, Measure]:

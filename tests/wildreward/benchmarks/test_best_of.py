@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from wildreward.benchmarks.best_of import best_of_curve, curves_of, highest, mean_curve, plain_curves, squared_gap
+from wildreward.benchmarks.best_of import at, best_of_curve, curves_of, highest, mean_curve, squared_gap
 from wildreward.metrics import Statistic, value
 
 
@@ -55,16 +55,16 @@ def test_the_mean_curve_is_over_the_prompts_that_have_as_many_replies() -> None:
     rows = [np.array([1.0, 2.0]), np.array([1.0, 2.0, 3.0])]
     truths = [np.array([0.0, 1.0]), np.array([0.0, 0.0, 1.0])]
     curves = curves_of({"model": rows}, truths)
-    everyone = np.array([True, True])
-    assert plain_curves(curves, everyone)["model"] == pytest.approx(
-        [(1 / 2 + 1 / 3) / 2, (1 + 2 / 3) / 2, 1.0], abs=1e-6
+    assert [value(at(curves["model"], k), 2) for k in (1, 2, 3)] == pytest.approx(
+        [(1 / 2 + 1 / 3) / 2, (1 + 2 / 3) / 2, 1.0]
     )
+    assert value(at(curves["model"], 2, np.array([False, True])), 2) == pytest.approx(2 / 3)
 
 
 def test_the_highest_point_and_the_gap_are_those_of_the_mean_curve() -> None:
     curve, oracle = _constant([[0.2, 0.6, 0.4], [0.4, 0.8, 0.6]]), _constant([[0.3, 0.9, 1.0], [0.3, 0.9, 1.0]])
-    assert value(highest(curve), 2) == pytest.approx(0.7)
-    assert value(squared_gap(curve, oracle), 2) == pytest.approx((0 + 0.2**2 + 0.5**2) / 3)
+    assert value(highest(curve, 3), 2) == pytest.approx(0.7)
+    assert value(squared_gap(curve, oracle, 3), 2) == pytest.approx((0 + 0.2**2 + 0.5**2) / 3)
 
 
 def _constant(rows: list[list[float]]) -> Statistic:

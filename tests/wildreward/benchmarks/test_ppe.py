@@ -89,8 +89,10 @@ def test_correctness_metrics_of_a_hand_made_prompt() -> None:
     assert _value(result, "auc") == pytest.approx(3 / 4)
     curve = [1 / 2, (3 * 1 + 2 * 0 + 1 * 1) / 6, (3 * 1 + 1 * 0) / 4, 1]
     oracle = [1 / 2, 5 / 6, 1, 1]
-    assert result.extra["curves"]["math"]["model"] == pytest.approx(curve, abs=1e-6)
-    assert result.extra["curves"]["math"]["oracle"] == pytest.approx(oracle, abs=1e-6)
+    points = result.extra["curves"]["best_of_n"]  # at 1, 2 and 4 replies
+    assert [point["value"] for point in points["model"]] == pytest.approx([curve[0], curve[1], curve[3]])
+    assert [point["value"] for point in points["oracle"]] == pytest.approx([oracle[0], oracle[1], oracle[3]])
+    assert result.subsets["math"]["best_of_2"].estimate.value == pytest.approx(curve[1])
     assert _value(result, "end_score") == 1.0
     assert _value(result, "max_score") == 1.0
     assert _value(result, "loss") == pytest.approx(np.mean((np.array(oracle) - np.array(curve)) ** 2))
