@@ -46,9 +46,10 @@ def columns_of(path: str) -> list[str]:
             raise DataError(f"{path}: not a readable parquet file: {error}") from error
 
 
-def first_row(path: str) -> dict[str, Any]:
-    """Values of the first readable row; none of an empty file."""
-    return next((record.values for record in read_records(path, 1) if record.values is not None), {})
+def first_rows(path: str) -> list[dict[str, Any]]:
+    """Values of the first readable rows, a hundred at most."""
+    rows = itertools.islice(read_records(path), _COLUMN_SAMPLE)
+    return [record.values for record in rows if record.values is not None]
 
 
 def count_rows(path: str) -> int | None:

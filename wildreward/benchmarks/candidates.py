@@ -37,8 +37,8 @@ class Candidates(ReplyLists):
     needs = ("prompt", "responses")
 
     @classmethod
-    def is_one(cls, first: Mapping[str, Any]) -> bool:
-        return is_list(first.get("responses"))
+    def is_one(cls, values: Mapping[str, Any]) -> bool:
+        return is_list(values.get("responses"))
 
     def describe(self, values: Mapping[str, Any], row: int) -> Item:
         return {

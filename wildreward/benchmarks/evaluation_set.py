@@ -66,13 +66,16 @@ class EvaluationSet(ABC):
         self._ids: set[str] = set()
 
     @classmethod
-    def recognises(cls, columns: Iterable[str], first: Mapping[str, Any] | None = None) -> bool:
-        """Whether a file with these columns and this first row is of this kind."""
-        return set(cls.needs) <= set(columns) and (first is None or cls.is_one(first))
+    def recognises(cls, columns: Iterable[str], sample: Iterable[Mapping[str, Any]] = ()) -> bool:
+        """Whether a file with these columns is of this kind, to judge by the first of these rows that lacks nothing."""
+        if not set(cls.needs) <= set(columns):
+            return False
+        whole = next((row for row in sample if all(row.get(name) is not None for name in cls.needs)), None)
+        return whole is None or cls.is_one(whole)
 
     @classmethod
-    def is_one(cls, first: Mapping[str, Any]) -> bool:
-        """Whether the values of a first row fit, where the names of the columns do not tell."""
+    def is_one(cls, values: Mapping[str, Any]) -> bool:
+        """Whether the values of a row fit, where the names of the columns do not tell."""
         return True
 
     @classmethod

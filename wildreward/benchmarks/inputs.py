@@ -18,7 +18,7 @@ from wildreward.benchmarks.rewardbench2 import RewardBench2
 from wildreward.benchmarks.rmbench import RMBench
 from wildreward.benchmarks.wildfb import WildFB
 from wildreward.errors import DataError, UsageError
-from wildreward.records import SUFFIXES, columns_of, first_row, read_records
+from wildreward.records import SUFFIXES, columns_of, first_rows, read_records
 
 KINDS: tuple[type[EvaluationSet], ...] = (
     RewardBench2, RMBench, RewardBench, JudgeBench, PPEHuman, PPECorrectness, Candidates, Pairs, Rated, WildFB,
@@ -92,9 +92,9 @@ def test_split(given: str) -> str | None:
 
 def recognise(path: str) -> type[EvaluationSet]:
     """The kind of a file. Raises DataError naming its columns and what is allowed."""
-    columns, first = columns_of(path), first_row(path)
+    columns, sample = columns_of(path), first_rows(path)
     for kind in KINDS:
-        if kind.recognises(columns, first):
+        if kind.recognises(columns, sample):
             return kind
     allowed = "; ".join(f"{kind.kind}: {', '.join(kind.needs)}" for kind in KINDS)
     raise DataError(

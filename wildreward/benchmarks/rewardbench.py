@@ -55,8 +55,8 @@ class RewardBench(Pairs):
     shown = ("overall", *map(slug, SECTIONS), "worst_section")
 
     @classmethod
-    def is_one(cls, first: Mapping[str, Any]) -> bool:
-        return first.get("subset") in COUNTS or first.get("subset") in PRIOR_SETS
+    def is_one(cls, values: Mapping[str, Any]) -> bool:
+        return values.get("subset") in COUNTS or values.get("subset") in PRIOR_SETS
 
     def missing(self, values: Mapping[str, Any]) -> str | None:
         """Who wrote the replies is not needed."""

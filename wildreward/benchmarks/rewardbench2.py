@@ -46,8 +46,8 @@ class RewardBench2(ReplyLists):
     shown = ("overall", *map(slug, COUNTS), "worst_subset")
 
     @classmethod
-    def is_one(cls, first: Mapping[str, Any]) -> bool:
-        return is_list(first.get("chosen"))
+    def is_one(cls, values: Mapping[str, Any]) -> bool:
+        return is_list(values.get("chosen"))
 
     def describe(self, values: Mapping[str, Any], row: int) -> Item:
         """Ids are unique within a subset; `tie` is (kind, N) of a row of Ties."""

@@ -41,13 +41,15 @@ class RMBench(ReplyLists):
     shown = ("overall", *DOMAINS, *LEVELS, "worst_domain")
 
     @classmethod
-    def is_one(cls, first: Mapping[str, Any]) -> bool:
-        return is_list(first.get("chosen")) and is_list(first.get("rejected"))
+    def is_one(cls, values: Mapping[str, Any]) -> bool:
+        return is_list(values.get("chosen")) and is_list(values.get("rejected"))
 
     def describe(self, values: Mapping[str, Any], row: int) -> Item:
+        """Ids are taken as unique within a domain."""
+        domain = as_text(values.get("domain"))
         return {
-            "id": as_text(values.get("id")) or str(row),
-            "domain": as_text(values.get("domain")),
+            "id": f"{domain}/{as_text(values.get('id')) or row}",
+            "domain": domain,
             "group": hash_of(repr(values.get("prompt"))),
         }
 

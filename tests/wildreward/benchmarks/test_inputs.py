@@ -70,6 +70,12 @@ def test_columns_that_pairs_have_too_are_told_apart_by_their_values(tmp_path: Pa
     assert found == {"styles": "rm-bench", "pairs": "pairs", "official": "rewardbench", "own": "pairs"}
 
 
+def test_a_first_row_that_lacks_something_does_not_decide(tmp_path: Path) -> None:
+    path = _jsonl(tmp_path / "c.jsonl", {"prompt": "p", "responses": None}, {"prompt": "q", "responses": ["a", "b"]})
+    [found] = read_sets([str(path)], "math:fsum")
+    assert (found.kind, found.skipped) == ("candidates", {"missing_responses": 1})
+
+
 def test_a_json_array_is_read_where_it_is_named(tmp_path: Path) -> None:
     (tmp_path / "array.json").write_text(json.dumps([PAIR, PAIR | {"id": "2"}, 3]))
     _jsonl(tmp_path / "lines.json", PAIR)
