@@ -98,7 +98,7 @@ def coverage(
 
 
 def mean_of(parts: Sequence[Measure], weights: Sequence[float] | None = None, chance: float | None = None) -> Measure:
-    """Mean of measures, of their baselines too; NaN (null) where one part is NaN.
+    """Mean of measures, of their baselines too; NaN (null) where one part is NaN, without interval where one has none.
 
     >>> one, absent = (Measure(lambda weights, value=value: np.full(len(weights), value)) for value in (1.0, np.nan))
     >>> mean_of([one, one]).model(np.ones((1, 3))), mean_of([one, absent]).model(np.ones((1, 3)))
@@ -116,8 +116,14 @@ def minimum_of(parts: Sequence[Measure]) -> Measure:
 def _combined(parts: Sequence[Measure], how: Callable[[Array], Array], chance: float | None) -> Measure:
     names = [name for name in parts[0].baselines if all(name in part.baselines for part in parts)]
     baselines = {name: _statistic([part.baselines[name] for part in parts], how) for name in names}
-    better = parts[0].higher_is_better
-    return Measure(_statistic([part.model for part in parts], how), baselines, chance, better)
+    model, better = _statistic([part.model for part in parts], how), parts[0].higher_is_better
+    members = [members_N for part in parts for members_N in _members(part)]
+    return Measure(model, baselines, chance, better, parts=members)
+
+
+def _members(part: Measure) -> list[Array]:
+    """A mean has no interval where one of its parts is too small for one."""
+    return [*([] if part.members_N is None else [part.members_N]), *part.parts]
 
 
 def _statistic(statistics: Sequence[Statistic], how: Callable[[Array], Array]) -> Statistic:

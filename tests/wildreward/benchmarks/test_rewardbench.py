@@ -79,8 +79,14 @@ def test_ids_are_numbers_within_a_subset() -> None:
 
 
 def test_the_overall_and_its_baselines_are_on_the_same_resamples() -> None:
-    found = made(RewardBench, [_row(subset, number) for subset in COUNTS for number in range(2)])
-    overall = take(found, [2, 1, 1, 2] * len(COUNTS)).measure(QUICK).metrics["overall"]
+    found = made(RewardBench, [_row(subset, number) for subset in COUNTS for number in range(10)])
+    overall = take(found, [2, 1, 1, 2] * 5 * len(COUNTS)).measure(QUICK).metrics["overall"]
     assert overall.estimate.value == pytest.approx(0.5)
     assert overall.baselines["length"].estimate.value == 1.0
     assert overall.against_length == "worse than length"
+
+
+def test_a_mean_has_no_interval_where_a_part_is_too_small_for_one() -> None:
+    overall = _measured({}).metrics["overall"]
+    assert (overall.estimate.value, overall.estimate.low) == (1.0, None)
+    assert overall.against_chance == "too few to compare with chance"
