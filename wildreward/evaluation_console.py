@@ -34,8 +34,7 @@ def print_evaluation(evaluation: Evaluation, stream: TextIO | None = None) -> No
 
 def table_rows(evaluation: Evaluation) -> Iterator[tuple[str, ...]]:
     for name, (found, result) in evaluation.results.items():
-        kind = next((kind for kind in found.families() if kind in SHOWN), "")
-        for metric in found.shown or SHOWN.get(kind, tuple(result.metrics)):
+        for metric in found.shown or SHOWN.get(found.kind, tuple(result.metrics)):
             if metric in result.metrics:
                 yield (name, metric, *_cells(result.metrics[metric]))
 

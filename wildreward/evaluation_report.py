@@ -33,8 +33,7 @@ def report_html(evaluation: Evaluation, model: Mapping[str, Any], options: Measu
         skipped = ", ".join(f"{reason} {count}" for reason, count in found.skipped.items()) or "none"
         report.text(f"{len(found.items)} rows, {len(found.scored)} evaluated; skipped: {skipped}.")
         report.table(_HEADERS, _rows(result.metrics), "Metrics")
-        kind = next((kind for kind in found.families() if kind in _FIGURES), "")
-        for figure, caption in _FIGURES.get(kind, _no_figures)(found, result, options.bins):
+        for figure, caption in _FIGURES.get(found.kind, _no_figures)(found, result, options.bins):
             report.figure(figure, caption)
         if result.subsets:
             rows = [(subset, *row[1:]) for subset, metrics in result.subsets.items() for row in _rows(metrics)]

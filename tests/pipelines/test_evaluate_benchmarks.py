@@ -75,8 +75,7 @@ def test_all_outputs_are_written_and_hold_no_text(evaluation: Evaluation, tmp_pa
     assert items[0]["correct"] == [1] * 9
     written = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
     assert all(SECRET.encode() not in data for data in written)
-    assert "Margins" not in (tmp_path / REPORT).read_text()  # pictures are images; their captions are text
-    assert "margins, and how often" in (tmp_path / REPORT).read_text()  # RewardBench's pairs are drawn as pairs
+    assert "PARTIAL" in (tmp_path / REPORT).read_text()
 
 
 def test_a_partial_benchmark_says_so_before_its_numbers(evaluation: Evaluation) -> None:

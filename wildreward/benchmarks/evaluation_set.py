@@ -78,11 +78,6 @@ class EvaluationSet(ABC):
         """Whether the values of a row fit, where the names of the columns do not tell."""
         return True
 
-    @classmethod
-    def families(cls) -> list[str]:
-        """The kind, and the kinds it is a special case of, the nearest first: who draws pairs draws RewardBench too."""
-        return [str(vars(base)["kind"]) for base in cls.__mro__ if "kind" in vars(base)]
-
     def add(self, records: Iterable[Record], path: str = "") -> None:
         """Read rows of one file. What cannot be used is kept as an item with the reason in `skipped`."""
         self.path = path
