@@ -36,7 +36,7 @@ def run(settings: EvaluateSettings) -> None:
     """Raises UsageError for a wrong input or checkpoint, DataError for a set with nothing to evaluate."""
     started = time.monotonic()
     check_checkpoint(settings)
-    sets = read_sets(settings.input)
+    sets = read_sets(settings.input, settings.downstream)
     open_run(settings, owned=(RESULTS, REPORT, ITEMS), free={"replicas", "threads", "batch_tokens"})
     options = MeasureOptions(
         settings.bootstrap, settings.confidence, settings.seed, settings.calibration_bins, settings.group_by

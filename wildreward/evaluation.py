@@ -101,14 +101,16 @@ def _metrics_json(metrics: Metrics) -> dict[str, Any]:
 
 
 def verdicts(result: SetResult) -> list[str]:
-    """One plain sentence for each headline metric."""
-    return [_sentence(name, result.metrics[name]) for name in result.headline]
+    """What a reader must know first, then one plain sentence for each headline metric."""
+    return [*result.notes, *(_sentence(name, result.metrics[name]) for name in result.headline)]
 
 
 def _sentence(name: str, metric: Metric) -> str:
     said = [words for words in (metric.against_chance, metric.against_length) if words]
     length = metric.baselines.get("length")
     beside = f" (length {show(length.estimate)})" if length else ""
+    if metric.estimate.value is None:
+        return f"{name.replace('_', ' ')}: null, not enough is there to say it"
     text = f"{name.replace('_', ' ')} {show(metric.estimate)}"
     return f"{text}: {', and '.join(said)}{beside}" if said else text
 

@@ -29,7 +29,7 @@ def print_evaluation(evaluation: Evaluation, stream: TextIO | None = None) -> No
 
 def table_rows(evaluation: Evaluation) -> Iterator[tuple[str, ...]]:
     for name, (found, result) in evaluation.results.items():
-        for metric in SHOWN.get(found.kind, tuple(result.metrics)):
+        for metric in found.shown or SHOWN.get(found.kind, tuple(result.metrics)):
             if metric in result.metrics:
                 yield (name, metric, *_cells(result.metrics[metric]))
 

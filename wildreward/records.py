@@ -13,6 +13,7 @@ from wildreward import storage
 from wildreward.errors import DataError
 
 SUFFIXES = (".parquet", ".jsonl")
+"""Read from directories. A `.json` file (an array of objects, or JSONL) is read where it is named."""
 _COLUMN_SAMPLE = 100
 
 
@@ -30,19 +31,25 @@ def read_records(path: str, batch_rows: int = 256) -> Iterator[Record]:
     if path.endswith(".parquet"):
         yield from _parquet(path, batch_rows)
     else:
-        yield from _jsonl(path)
+        yield from _array(path) if _is_array(path) else _jsonl(path)
 
 
 def columns_of(path: str) -> list[str]:
     """Names of the columns; of JSONL the keys of the first rows. Raises DataError for an unreadable file."""
     if not path.endswith(".parquet"):
-        rows = itertools.islice(_jsonl(path), _COLUMN_SAMPLE)
+        rows = itertools.islice(read_records(path), _COLUMN_SAMPLE)
         return list(dict.fromkeys(key for record in rows for key in record.values or {}))
     with storage.open_file(path) as handle:
         try:
             return list(pq.read_schema(handle).names)
         except pa.ArrowException as error:
             raise DataError(f"{path}: not a readable parquet file: {error}") from error
+
+
+def first_rows(path: str) -> list[dict[str, Any]]:
+    """Values of the first readable rows, a hundred at most."""
+    rows = itertools.islice(read_records(path), _COLUMN_SAMPLE)
+    return [record.values for record in rows if record.values is not None]
 
 
 def count_rows(path: str) -> int | None:
@@ -66,6 +73,25 @@ def _parquet(path: str, batch_rows: int) -> Iterator[Record]:
                     row += 1
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             raise DataError(f"{path}: unreadable after row {row}: {error}") from error
+
+
+def _is_array(path: str) -> bool:
+    """Whether a .json file is one array; others are JSONL under that name."""
+    if not path.endswith(".json"):
+        return False
+    with storage.open_file(path) as handle:
+        return handle.read(1024).lstrip()[:1] == b"["
+
+
+def _array(path: str) -> Iterator[Record]:
+    with storage.open_file(path) as handle:
+        try:
+            rows = json.load(handle)
+        except ValueError as error:
+            raise DataError(f"{path}: not readable JSON: {error}") from error
+    for row, values in enumerate(rows):
+        found = "" if isinstance(values, dict) else f"found {type(values).__name__}; expected an object"
+        yield Record(row, None if found else values, found)
 
 
 def _jsonl(path: str) -> Iterator[Record]:

@@ -43,18 +43,13 @@ def expand(patterns: Sequence[str], suffixes: Sequence[str]) -> list[str]:
     """
     found: dict[str, None] = {}
     for pattern in patterns:
-        fs, path = filesystem(pattern)
         try:
-            is_dir = fs.isdir(path)
-            names = fs.find(path) if is_dir else fs.glob(path) if fs.exists(path) or _is_glob(path) else []
-        except OSError as error:
+            matches = find(pattern, suffixes)
+        except unreachable() as error:
             raise UsageError(f"--input {pattern}: cannot be read: {error}") from error
-        matches = sorted(name for name in names if name.endswith(tuple(suffixes)) and not _hidden(name, path))
         if not matches:
             raise UsageError(f"--input {pattern}: no file found (files read end with {', '.join(suffixes)})")
-        if is_dir:
-            _check_parts(matches)
-        found |= dict.fromkeys(name if is_local(pattern) else fs.unstrip_protocol(name) for name in matches)
+        found |= dict.fromkeys(matches)
     return list(found)
 
 
@@ -67,6 +62,27 @@ def _check_parts(names: Sequence[str]) -> None:
                 f"{folder}: {there} of {total} files are there: the label run that writes them is not done, or was "
                 "killed; run the same label command again"
             )
+
+
+def unreachable() -> tuple[type[Exception], ...]:
+    """What a filesystem raises that is not there or not reachable; the Hub's speaks HTTP."""
+    import httpx2
+
+    return OSError, httpx2.HTTPError
+
+
+def find(pattern: str, suffixes: Sequence[str]) -> list[str]:
+    """All files meant by one path, glob or directory (searched in depth), sorted, with their protocol; maybe none.
+
+    Raises DataError for a directory whose numbered parts are not all there.
+    """
+    fs, path = filesystem(pattern)
+    is_dir = fs.isdir(path)
+    names = fs.find(path) if is_dir else fs.glob(path) if _is_glob(path) or fs.exists(path) else []
+    matches = sorted(name for name in names if name.endswith(tuple(suffixes)) and not _hidden(name, path))
+    if is_dir:
+        _check_parts(matches)
+    return [name if is_local(pattern) else fs.unstrip_protocol(name) for name in matches]
 
 
 def _is_glob(path: str) -> bool:

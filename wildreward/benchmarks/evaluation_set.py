@@ -16,6 +16,7 @@ from wildreward.records import Record
 from wildreward.scorer import Conversation, Unscored
 
 if TYPE_CHECKING:
+    from wildreward.benchmarks.downstream import Downstream
     from wildreward.reward_model import Score
 
 Item = dict[str, Any]
@@ -39,7 +40,10 @@ class SetResult:
     """The metrics that decide the verdict, the first before the others."""
     subsets: Mapping[str, Metrics] = field(default_factory=dict)
     extra: Mapping[str, Any] = field(default_factory=dict)
-    """More facts of the kind of set, as plain values: counts, a confusion matrix."""
+    """More facts of the kind of set, as plain values: counts, a confusion matrix. Of an official benchmark `official`:
+    whether its files are complete, and what is missing (parts.Coverage)."""
+    notes: tuple[str, ...] = ()
+    """What a reader of the numbers must know first: that a benchmark is partial, and in what."""
 
 
 class EvaluationSet(ABC):
@@ -48,20 +52,35 @@ class EvaluationSet(ABC):
     kind: ClassVar[str]
     needs: ClassVar[tuple[str, ...]]
     """Columns by which a file is recognised."""
+    whole: ClassVar[bool] = False
+    """Whether the files of one directory belong together, whatever their names."""
+    shown: ClassVar[tuple[str, ...]] = ()
+    """The metrics that the console prints; where empty, evaluation_console decides by the kind."""
 
     def __init__(self, name: str, files: Sequence[str]) -> None:
         self.name, self.files = name, tuple(files)
+        self.downstream: Downstream | None = None
         self.items: list[Item] = []
         self.conversations: list[Conversation] = []
         self._replies: list[dict[str, Reply]] = []
         self._ids: set[str] = set()
 
     @classmethod
-    def recognises(cls, columns: Iterable[str]) -> bool:
-        return set(cls.needs) <= set(columns)
+    def recognises(cls, columns: Iterable[str], sample: Iterable[Mapping[str, Any]] = ()) -> bool:
+        """Whether a file with these columns is of this kind, to judge by the first of these rows that lacks nothing."""
+        if not set(cls.needs) <= set(columns):
+            return False
+        whole = next((row for row in sample if all(row.get(name) is not None for name in cls.needs)), None)
+        return whole is None or cls.is_one(whole)
 
-    def add(self, records: Iterable[Record]) -> None:
-        """Read rows. What cannot be used is kept as an item with the reason in `skipped`."""
+    @classmethod
+    def is_one(cls, values: Mapping[str, Any]) -> bool:
+        """Whether the values of a row fit, where the names of the columns do not tell."""
+        return True
+
+    def add(self, records: Iterable[Record], path: str = "") -> None:
+        """Read rows of one file. What cannot be used is kept as an item with the reason in `skipped`."""
+        self.path = path
         for record in records:
             item: Item = {"row": len(self.items), "id": None, "skipped": None}
             conversations: dict[str, Conversation] = {}
@@ -107,15 +126,23 @@ class EvaluationSet(ABC):
     def take_scores(self, scores: Sequence["Score | Unscored"]) -> None:
         """Put the scores of `self.conversations` into the items. Raises DataError when nothing is left to evaluate."""
         for item, replies in zip(self.items, self._replies, strict=True):
-            for role, reply in replies.items():
-                suffix = "" if len(replies) == 1 else f"_{role}"
-                score = scores[reply.position]
-                item[f"chars{suffix}"] = reply.chars
-                if isinstance(score, Unscored):
-                    item["skipped"] = item["skipped"] or score.reason
-                else:
-                    item |= {f"{name}{suffix}": value for name, value in vars(score).items()}
+            if replies:
+                self.put(item, {role: (reply, scores[reply.position]) for role, reply in replies.items()})
         self.require_scored()
+
+    def put(self, item: Item, scored: Mapping[str, "tuple[Reply, Score | Unscored]"]) -> None:
+        """The lengths and scores of an item's replies by role; fields of several replies end with the role."""
+        for role, (reply, score) in scored.items():
+            suffix = "" if len(scored) == 1 else f"_{role}"
+            item[f"chars{suffix}"] = reply.chars
+            if isinstance(score, Unscored):
+                item["skipped"] = item["skipped"] or score.reason
+            else:
+                item |= {f"{name}{suffix}": value for name, value in vars(score).items()}
+
+    def texts_of(self, item: Item) -> list[Conversation]:
+        """The conversations of an item that was not skipped while it was read, in the order of its replies."""
+        return [self.conversations[reply.position] for reply in self._replies[item["row"]].values()]
 
     def require_scored(self) -> None:
         """Raises DataError when nothing is left to evaluate."""

@@ -1,17 +1,31 @@
-"""Which evaluation sets are meant by --input: files are recognised by their columns."""
+"""Which evaluation sets are meant by --input: a benchmark's name, or files, which are recognised by their columns."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from wildreward import storage
+from wildreward.benchmarks.candidates import Candidates
+from wildreward.benchmarks.catalog import BENCHMARKS, named, suggestion
+from wildreward.benchmarks.downstream import load_downstream
 from wildreward.benchmarks.evaluation_set import EvaluationSet
+from wildreward.benchmarks.judgebench import JudgeBench
 from wildreward.benchmarks.pairs import Pairs
+from wildreward.benchmarks.ppe_correctness import PPECorrectness
+from wildreward.benchmarks.ppe_human import PPEHuman
 from wildreward.benchmarks.rated import Rated
+from wildreward.benchmarks.rewardbench import RewardBench
+from wildreward.benchmarks.rewardbench2 import RewardBench2
+from wildreward.benchmarks.rmbench import RMBench
 from wildreward.benchmarks.wildfb import WildFB
-from wildreward.errors import DataError
-from wildreward.records import SUFFIXES, columns_of, read_records
+from wildreward.errors import DataError, UsageError
+from wildreward.records import SUFFIXES, columns_of, first_rows, read_records
 
-KINDS: tuple[type[EvaluationSet], ...] = (Pairs, Rated, WildFB)
+KINDS: tuple[type[EvaluationSet], ...] = (
+    RewardBench2, RMBench, RewardBench, JudgeBench, PPEHuman, PPECorrectness, Candidates, Pairs, Rated, WildFB,
+)  # fmt: skip
+"""The special ones before the general ones: the first that recognises a file reads it."""
+
+TAKE_DOWNSTREAM = (PPECorrectness, Candidates)
 
 TEST_SPLITS = ("wildfb/test", "test")
 """Where a label run, or its wildfb directory, keeps the split that is meant for evaluation."""
@@ -19,22 +33,51 @@ TEST_SPLITS = ("wildfb/test", "test")
 _PART = re.compile(r"[-_.]?(part[-_]?)?\d+([-_]of[-_]\d+)?$")
 
 
-def read_sets(inputs: Sequence[str]) -> list[EvaluationSet]:
-    """Read every set. Raises UsageError for an input without files, DataError for a file that no kind recognises."""
+def read_sets(inputs: Sequence[str], downstream: str | None = None) -> list[EvaluationSet]:
+    """Read every set; `downstream` is `module:function` (downstream.py).
+
+    Raises UsageError for an input without files, DataError for a file that no kind recognises.
+    """
     sets: dict[tuple[str, type[EvaluationSet]], EvaluationSet] = {}
     for given in inputs:
-        split = test_split(given)
-        for path in storage.expand([split or given], SUFFIXES):
-            kind = recognise(path)
-            found = sets.setdefault((_set_of(path, kind, given if split else ""), kind), kind("", []))
+        for place, kind, path in _files(given):
+            found = sets.setdefault((place, kind), kind("", []))
             if path not in found.files:
                 found.files += (path,)
-    names = _names([where for where, _ in sets])
+    _set_downstream(list(sets.values()), downstream)
+    names = _names([place for place, _ in sets])
     for name, found in zip(names, sets.values(), strict=True):
         found.name = name
         for path in found.files:
-            found.add(read_records(path))
+            found.add(read_records(path), path)
     return list(sets.values())
+
+
+def _files(given: str) -> Iterator[tuple[str, type[EvaluationSet], str]]:
+    """(what names the set, its kind, file) of every file meant by one --input."""
+    by_name = named(given)
+    if by_name is not None:
+        name, files = by_name
+        yield from ((name, BENCHMARKS[name].kind, path) for path in files)
+        return
+    split = test_split(given)
+    try:
+        paths = storage.expand([split or given], (".json",) if given.endswith(".json") else SUFFIXES)
+    except UsageError as error:
+        raise UsageError(f"{error}{suggestion(given)}") from error
+    for path in paths:
+        kind = recognise(path)
+        yield _set_of(path, kind, given if split else ""), kind, path
+
+
+def _set_downstream(sets: Sequence[EvaluationSet], name: str | None) -> None:
+    if name is None:
+        return
+    function, takers = load_downstream(name), [found for found in sets if isinstance(found, TAKE_DOWNSTREAM)]
+    if not takers:
+        raise UsageError(f"--downstream {name}: no input has several replies to choose from (`prompt` and `responses`)")
+    for found in takers:
+        found.downstream = function
 
 
 def test_split(given: str) -> str | None:
@@ -49,9 +92,9 @@ def test_split(given: str) -> str | None:
 
 def recognise(path: str) -> type[EvaluationSet]:
     """The kind of a file. Raises DataError naming its columns and what is allowed."""
-    columns = columns_of(path)
+    columns, sample = columns_of(path), first_rows(path)
     for kind in KINDS:
-        if kind.recognises(columns):
+        if kind.recognises(columns, sample):
             return kind
     allowed = "; ".join(f"{kind.kind}: {', '.join(kind.needs)}" for kind in KINDS)
     raise DataError(
@@ -62,8 +105,8 @@ def recognise(path: str) -> type[EvaluationSet]:
 def _set_of(path: str, kind: type[EvaluationSet], split_of: str) -> str:
     """What names the set a file belongs to: parts of one data set are one set.
 
-    >>> _set_of("data/llmbar-00001-of-00004.parquet", Pairs, "")
-    'data/llmbar'
+    >>> _set_of("data/llmbar-00001-of-00004.parquet", Pairs, ""), _set_of("rm/chat_filtered.json", RMBench, "")
+    ('data/llmbar', 'rm')
     >>> _set_of("data/part-0.parquet", WildFB, ""), _set_of("run/wildfb/test/0.parquet", WildFB, "run/")
     ('data', 'run')
     """
@@ -71,7 +114,7 @@ def _set_of(path: str, kind: type[EvaluationSet], split_of: str) -> str:
         return split_of.rstrip("/")
     folder, _, name = path.rpartition("/")
     stem = _PART.sub("", name.rpartition(".")[0])
-    return folder if kind is WildFB or not stem else f"{folder}/{stem}"
+    return folder if kind.whole or not stem else f"{folder}/{stem}"
 
 
 def _names(places: Sequence[str]) -> list[str]:

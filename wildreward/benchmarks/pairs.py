@@ -8,7 +8,7 @@ The bootstrap draws pairs, or the values of a column `group` where there is one.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from scipy.special import expit
@@ -23,7 +23,7 @@ CHANCE = 0.5
 
 class Pairs(EvaluationSet):
     kind = "pairs"
-    needs = ("prompt", "chosen", "rejected")
+    needs: ClassVar[tuple[str, ...]] = ("prompt", "chosen", "rejected")
 
     def describe(self, values: Mapping[str, Any], row: int) -> Item:
         name = as_text(values.get("id")) or str(row)

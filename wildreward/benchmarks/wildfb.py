@@ -31,6 +31,7 @@ from wildreward.scorer import Conversation, problem_of
 
 class WildFB(EvaluationSet):
     kind = "wildfb"
+    whole = True
     needs = ("messages", "label")
 
     def describe(self, values: Mapping[str, Any], row: int) -> Item:

@@ -8,7 +8,8 @@ from wildreward.settings.scoring import ScoringSettings
 
 
 class EvaluateSettings(ScoringSettings):
-    """Which model is measured on what, and how sure that is. --input takes WildFB rows, pairs and ratings."""
+    """Which model is measured on what, and how sure that is. --input takes benchmarks by name (rewardbench, rm-bench,
+    NAME=PATH for local files; wildreward/benchmarks/catalog.py), WildFB rows, pairs, ratings and candidate sets."""
 
     bootstrap: int = Field(default=1000, ge=0, le=100_000)
     """Resamples behind every interval. 0: values alone, no intervals and no verdicts."""
@@ -21,6 +22,9 @@ class EvaluateSettings(ScoringSettings):
 
     calibration_bins: int = Field(default=10, ge=2, le=1000)
     """Bins of equal width over 0..1 behind the calibration errors."""
+
+    downstream: str | None = None
+    """A function `module:function` that judges the reply chosen of several (wildreward/benchmarks/downstream.py)."""
 
     @model_validator(mode="after")
     def _has_output(self) -> "EvaluateSettings":

@@ -5,7 +5,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from wildreward.benchmarks.inputs import read_sets
+from wildreward.benchmarks.inputs import read_sets, recognise
 from wildreward.errors import DataError, UsageError
 from wildreward.schema import WILDFB, table
 
@@ -57,6 +57,52 @@ def test_equal_file_names_are_told_apart_and_a_file_given_twice_is_read_once(tmp
         _jsonl(tmp_path / folder / "pairs.jsonl", PAIR)
     sets = read_sets([str(tmp_path), str(tmp_path / "a" / "pairs.jsonl")])
     assert {found.name: len(found.items) for found in sets} == {"a/pairs": 1, "b/pairs": 1}
+
+
+def test_columns_that_pairs_have_too_are_told_apart_by_their_values(tmp_path: Path) -> None:
+    lists = {"chosen": ["a", "b", "c"], "rejected": ["d", "e", "f"], "domain": "chat"}
+    _jsonl(tmp_path / "styles.jsonl", PAIR | lists)
+    _jsonl(tmp_path / "pairs.jsonl", PAIR | {"domain": "chat"})
+    models = {"chosen_model": "a", "rejected_model": "b"}
+    _jsonl(tmp_path / "official.jsonl", PAIR | models | {"subset": "hep-go"})
+    _jsonl(tmp_path / "own.jsonl", PAIR | models)
+    found = {path.stem: recognise(str(path)).kind for path in tmp_path.iterdir()}
+    assert found == {"styles": "rm-bench", "pairs": "pairs", "official": "rewardbench", "own": "pairs"}
+
+
+def test_a_first_row_that_lacks_something_does_not_decide(tmp_path: Path) -> None:
+    path = _jsonl(tmp_path / "c.jsonl", {"prompt": "p", "responses": None}, {"prompt": "q", "responses": ["a", "b"]})
+    [found] = read_sets([str(path)], "math:fsum")
+    assert (found.kind, found.skipped) == ("candidates", {"missing_responses": 1})
+
+
+def test_a_json_array_is_read_where_it_is_named(tmp_path: Path) -> None:
+    (tmp_path / "array.json").write_text(json.dumps([PAIR, PAIR | {"id": "2"}, 3]))
+    _jsonl(tmp_path / "lines.json", PAIR)
+    _jsonl(tmp_path / "pairs.jsonl", PAIR)
+    found = {one.name: (len(one.items), one.skipped) for one in read_sets([f"{tmp_path}/*.json"])}
+    assert found == {"array": (3, {"unreadable_row": 1}), "lines": (1, {})}
+    assert [one.name for one in read_sets([str(tmp_path)])] == ["pairs"]  # a summary.json beside the data is no data
+    (tmp_path / "cut.json").write_text("[{")
+    with pytest.raises(DataError, match=r"cut\.json: not readable JSON"):
+        read_sets([f"{tmp_path}/cut.json"])
+
+
+def test_the_files_of_one_directory_are_one_set_where_they_belong_together(tmp_path: Path) -> None:
+    row = {"question_id": "1", "prompt": "p", "scores": [True, False], "response_1": "a", "response_2": "b"}
+    for name, sign in (("math", "level"), ("gpqa", "Record ID")):
+        _jsonl(tmp_path / f"{name}.jsonl", row | {sign: "x"})
+    [found] = read_sets([str(path) for path in sorted(tmp_path.iterdir())])
+    assert [item["benchmark"] for item in found.items] == ["gpqa", "math"]
+
+
+def test_the_hook_needs_replies_to_choose_from(tmp_path: Path) -> None:
+    pairs = _jsonl(tmp_path / "pairs.jsonl", PAIR)
+    choices = _jsonl(tmp_path / "choices.jsonl", {"prompt": "p", "responses": ["a", "b"]})
+    with pytest.raises(UsageError, match="no input has several replies to choose from"):
+        read_sets([str(pairs)], "math:fsum")
+    sets = read_sets([str(pairs), str(choices)], "math:fsum")
+    assert [found.downstream is not None for found in sets] == [False, True]
 
 
 def test_an_unrecognised_file_names_its_columns_and_what_is_allowed(tmp_path: Path) -> None:
