@@ -1,9 +1,10 @@
 """The evaluation as text: a table of the main metrics with their baselines, and a plain verdict for each set."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TextIO
 
+from wildreward.benchmarks.evaluation_set import EvaluationSet
 from wildreward.benchmarks.measure import Metric
 from wildreward.evaluation import Evaluation, show, verdicts
 
@@ -20,23 +21,32 @@ HEADERS = ("set", "metric", "n", "model [95%]", "length", "random", "constant")
 def print_evaluation(evaluation: Evaluation, stream: TextIO | None = None) -> None:
     """A table drawn with lines on a terminal, aligned columns otherwise; then the verdicts and what was skipped."""
     stream = stream or sys.stdout
-    rows = list(table_rows(evaluation))
-    if stream.isatty():
-        _print_rich(rows, stream)
-    else:
-        widths = [max(map(len, column)) for column in zip(HEADERS, *rows, strict=True)]
-        for row in [HEADERS, *rows]:
-            print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip(), file=stream)
+    print_table(HEADERS, list(table_rows(evaluation)), stream)
     print(file=stream)
     for line in sentences(evaluation):
         print(line, file=stream)
 
 
+def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]], stream: TextIO) -> None:
+    """With lines on a terminal, as aligned columns otherwise."""
+    if stream.isatty():
+        _print_rich(headers, rows, stream)
+        return
+    widths = [max(map(len, column)) for column in zip(headers, *rows, strict=True)]
+    for row in [headers, *rows]:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip(), file=stream)
+
+
+def shown_metrics(kind: type[EvaluationSet], metrics: Iterable[str]) -> list[str]:
+    """Which of these the console prints of a kind of set, in the kind's own order."""
+    there = list(metrics)
+    return [name for name in SHOWN.get(kind.kind, there) if name in there]
+
+
 def table_rows(evaluation: Evaluation) -> Iterator[tuple[str, ...]]:
     for name, (found, result) in evaluation.results.items():
-        for metric in SHOWN.get(found.kind, tuple(result.metrics)):
-            if metric in result.metrics:
-                yield (name, metric, *_cells(result.metrics[metric]))
+        for metric in shown_metrics(type(found), result.metrics):
+            yield (name, metric, *_cells(result.metrics[metric]))
 
 
 def _cells(metric: Metric) -> tuple[str, ...]:
@@ -55,11 +65,11 @@ def sentences(evaluation: Evaluation) -> Iterator[str]:
             yield f"{name}: skipped {sum(found.skipped.values())} of {len(found.items)} rows: {reasons}"
 
 
-def _print_rich(rows: list[tuple[str, ...]], stream: TextIO) -> None:
+def _print_rich(headers: Sequence[str], rows: Sequence[Sequence[str]], stream: TextIO) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(*HEADERS)
+    table = Table(*headers)
     for row in rows:
         table.add_row(*row)
     Console(file=stream, markup=False).print(table)

@@ -71,5 +71,5 @@ def test_every_command_explains_every_field(stage: str, capsys: pytest.CaptureFi
     assert done.value.code == 0
     shown = capsys.readouterr().out
     for name, field in STAGES[stage].settings_class().model_fields.items():
-        assert f"--{name.replace('_', '-')}" in shown
+        assert (name.upper() if name == STAGES[stage].positional else f"--{name.replace('_', '-')}") in shown
         assert field.description, f"{stage}: {name} has no description"

@@ -14,8 +14,16 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from wildreward.errors import UsageError
 
-PATH_FIELDS = {"output", "input", "eval_input", "checkpoint", "policy", "backbone", "template", "token_file"}
+WRITTEN_PATH_FIELDS = {"output", "score_cache"}
+"""Fields with a local path that may not be there yet."""
+
+PATH_FIELDS = WRITTEN_PATH_FIELDS | {
+    "input", "eval_input", "checkpoint", "policy", "backbone", "template", "token_file", "baseline", "results",
+}  # fmt: skip
 """Fields that may hold a local path."""
+
+NOT_PATHS = {"minilm", "chat"}
+"""Names that settings of these fields know."""
 
 
 class Settings(BaseModel):
@@ -58,14 +66,19 @@ class StageSettings(Settings):
             if isinstance(value, tuple):
                 update[name] = tuple(map(_absolute, value))
             elif value and "Literal" not in str(type(self).model_fields[name].annotation):
-                update[name] = os.path.abspath(value) if name == "output" and "://" not in value else _absolute(value)
+                update[name] = _made_absolute(name, value)
         return self.model_copy(update=update)
+
+
+def _made_absolute(name: str, value: str) -> str:
+    is_written = name in WRITTEN_PATH_FIELDS and "://" not in value
+    return os.path.abspath(value) if is_written else _absolute(value)
 
 
 def _absolute(path: str) -> str:
     """Hub ids, URLs and names such as "minilm" are no paths here, and stay as they are."""
     is_path = os.path.exists(path) or any(sign in path for sign in "*?[")
-    return os.path.abspath(path) if is_path and "://" not in path and path != "minilm" else path
+    return os.path.abspath(path) if is_path and "://" not in path and path not in NOT_PATHS else path
 
 
 def _explain(cls: type[Settings], item: Any, where: str) -> str:

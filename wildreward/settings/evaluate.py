@@ -10,6 +10,12 @@ from wildreward.settings.scoring import ScoringSettings
 class EvaluateSettings(ScoringSettings):
     """Which model is measured on what, and how sure that is. --input takes WildFB rows, pairs and ratings."""
 
+    baseline: str | None = Field(default=None, min_length=1)
+    """Second model, compared on the same items: the output of an earlier evaluation, or a checkpoint to score too."""
+
+    score_cache: str | None = None
+    """Directory of scores by model and text: what is there is not scored again. Default: score_cache in --output."""
+
     bootstrap: int = Field(default=1000, ge=0, le=100_000)
     """Resamples behind every interval. 0: values alone, no intervals and no verdicts."""
 
