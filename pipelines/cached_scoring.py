@@ -8,6 +8,7 @@ from pipelines.scorers import placed, source_of
 from pipelines.scoring import score_conversations
 from wildreward import storage
 from wildreward.cluster import cluster
+from wildreward.errors import WildrewardError
 from wildreward.score_cache import ScoreCache
 from wildreward.scorer import Conversation, Unscored, content_key
 from wildreward.settings.evaluate import EvaluateSettings
@@ -46,6 +47,11 @@ class CachedScoring(ExitStack):
             asked = [keys[i] for i in missing]
             failed = score_conversations(asked, [conversations[i] for i in missing], source, placement, cache)
             kept = cache.read(keys, {i: failed[keys[i]] for i in missing if keys[i] in failed})
+            if lost := kept.missing:
+                raise WildrewardError(
+                    f"{cache.folder}: {len(lost)} scores that other nodes wrote are not there; give --score-cache on a "
+                    "filesystem that all nodes see"
+                )
         self.scored = len(missing)
         self.description = cache.description() | {"identity": identity}
         return kept

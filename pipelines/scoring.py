@@ -3,6 +3,7 @@
 import json
 import logging
 import re
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -15,14 +16,14 @@ from wildreward.batching import token_batches
 from wildreward.errors import WildrewardError
 from wildreward.progress import Progress
 from wildreward.schema import MESSAGES
-from wildreward.score_cache import KEPT, LASTING_ERRORS, ScoreCache
+from wildreward.score_cache import FLUSH_S, KEPT, LASTING_ERRORS, ScoreCache
 from wildreward.score_table import scored_columns
 from wildreward.scorer import Conversation, Scorer, ScorerSource, Unscored, score_each
 
 if TYPE_CHECKING:
     import ray.data
 
-_MODEL = "model"
+_MODEL, _IS_KEPT = "model", "is_kept"
 _BATCHES_PER_BLOCK = 4
 _CHARS_PER_TOKEN = 4
 _BLOCK_ROWS = 4096
@@ -40,16 +41,26 @@ def load_on_worker(source: ScorerSource, threads: int) -> Scorer:
 
 
 class ScoreReplies:
-    """Ray Data actor: rows with `key` and `messages` in, the key and the score (columns KEPT) out."""
+    """Ray Data actor: rows with `key` and `messages` in, the key and the score (columns KEPT) out.
 
-    def __init__(self, source: ScorerSource, threads: int) -> None:
+    A block that took long is kept here, before it is handed on; quick ones are kept together where they arrive.
+    """
+
+    def __init__(self, source: ScorerSource, threads: int, cache: ScoreCache, long_s: float) -> None:
         self.scorer = load_on_worker(source, threads)
+        self.cache, self.long_s = cache, long_s
         self.description = json.dumps(describe(self.scorer))
 
     def __call__(self, batch: pa.Table) -> pa.Table:
+        started = time.monotonic()
         rows = scored_columns(score_each(self.scorer, batch.column("messages").to_pylist()))
-        described = pa.array([self.description, *[None] * (batch.num_rows - 1)], pa.string())
-        return rows.add_column(0, "key", batch.column("key")).append_column(_MODEL, described)
+        block = rows.add_column(0, "key", batch.column("key"))
+        is_kept = time.monotonic() - started >= self.long_s
+        if is_kept:
+            self.cache.add(block)
+            self.cache.flush()
+        block = block.append_column(_IS_KEPT, pa.array([is_kept] * batch.num_rows))
+        return block.append_column(_MODEL, pa.array([self.description] + [None] * (batch.num_rows - 1), pa.string()))
 
 
 def describe(scorer: Scorer) -> dict[str, Any]:
@@ -66,11 +77,11 @@ def score_conversations(
 ) -> dict[str, Unscored]:
     """Score different conversations into the cache, the longest first; what is not kept there is returned by key.
 
-    The texts lie in Ray's object store, which spills to disk; a block's scores come back and are kept as it is done.
+    The texts lie in Ray's object store, which spills to disk. The cache must be a place that all nodes see.
     """
     quiet_ray_data()
     dataset = _by_length(keys, conversations, placement).map_batches(
-        ScoreReplies, fn_constructor_args=(source, placement.threads), **map_options(placement)
+        ScoreReplies, fn_constructor_args=(source, placement.threads, cache, FLUSH_S), **map_options(placement)
     )
     failed: dict[str, Unscored] = {}
     with Progress("scoring", total=len(keys)) as progress, named_failures(), closing_cache(cache):
@@ -80,7 +91,8 @@ def score_conversations(
             if described and progress.done == 0:
                 cache.describe(json.loads(described))
             block = batch.select(KEPT.names)
-            cache.add(block)
+            if not batch.column(_IS_KEPT)[0].as_py():
+                cache.add(block)
             failed |= _not_kept(block)
             progress.advance(batch.num_rows)
     return failed
@@ -163,17 +175,21 @@ def named_failures() -> Iterator[None]:
 
 
 def plain_error(trace: str) -> WildrewardError:
-    """The error that a trace from an actor ends with; one raised while an actor starts arrives as text alone.
+    """The error that a trace from an actor begins with; one raised while an actor starts arrives as text alone.
 
     >>> plain_error("Traceback ...\\nwildreward.errors.CheckpointError: x: no weights")
     CheckpointError('x: no weights')
-    >>> plain_error("Traceback ...\\nMemoryError: too much")
+    >>> plain_error("Traceback ...\\nMemoryError: too much\\n\\nThe above exception was the direct cause of ... Ray's")
     WildrewardError('MemoryError: too much')
     """
+    cause = trace.split("\n\nThe above exception was the direct cause", maxsplit=1)[0]
     classes: list[type[WildrewardError]] = [WildrewardError, *WildrewardError.__subclasses__()]
     own = {cls.__name__: cls for cls in classes}
-    found = re.search(rf"^wildreward\.errors\.({'|'.join(own)}): (.*)", trace, re.MULTILINE | re.DOTALL)
+    found = re.search(rf"^wildreward\.errors\.({'|'.join(own)}): (.*)", cause, re.MULTILINE | re.DOTALL)
     if found:
         return own[found[1]](found[2].strip())
-    lines = [line for line in trace.splitlines() if line.strip()]
+    named = list(re.finditer(r"^(?:\w+\.)*[A-Z]\w*: ", cause, re.MULTILINE))
+    if named:
+        return WildrewardError(cause[named[-1].start() :].strip())
+    lines = [line for line in cause.splitlines() if line.strip()]
     return WildrewardError(lines[-1] if lines else "an actor failed without a message")

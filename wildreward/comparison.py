@@ -18,11 +18,13 @@ import numpy as np
 
 from wildreward.benchmarks.evaluation_set import EvaluationSet, Item, SetResult
 from wildreward.benchmarks.measure import MeasureOptions, Metric
-from wildreward.bootstrap import Estimate
+from wildreward.bootstrap import Estimate, Samples
 from wildreward.errors import DataError
 from wildreward.evaluation import Evaluation
 
 FORMAT = "wildreward-comparison/1"
+
+ROUNDING = 1e-6
 
 SHARED_FIELDS = ("row", "group", "user")
 """What the bootstrap draws by: taken from the first evaluation for all."""
@@ -175,11 +177,17 @@ def difference_of(first: Metric, other: Metric, confidence: float) -> Difference
     known = first.estimate.value is not None and other.estimate.value is not None
     if not known or first.samples is None or other.samples is None:
         return Difference(other.estimate, Estimate(None), None, "too few items")
-    samples = other.samples.minus(first.samples)
+    samples = _without_rounding(other.samples.minus(first.samples))
     estimate = samples.estimate(confidence)
     if first.estimate.low is None or other.estimate.low is None or estimate.low is None:
         return Difference(other.estimate, Estimate(estimate.value), None, "too few items")
     return Difference(other.estimate, estimate, p_value(samples.replicates_R), _verdict(estimate, other))
+
+
+def _without_rounding(samples: Samples) -> Samples:
+    """The same scores from batches of another size differ by rounding: that is no difference, however consistent."""
+    replicates_R = np.where(abs(samples.replicates_R) < ROUNDING, 0.0, samples.replicates_R)
+    return Samples(0.0 if abs(samples.value) < ROUNDING else samples.value, replicates_R)
 
 
 def p_value(differences_R: Any) -> float:

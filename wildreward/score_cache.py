@@ -34,7 +34,8 @@ LASTING_ERRORS = ("nan_score",)
 """What a text has instead of a score and would have again. Other errors are not kept: the text is tried again."""
 
 FLUSH_S = 1.0
-"""Blocks that come faster are written together: at most one file a second, and at most a second of work to lose."""
+"""Blocks that come faster are written together: at most one file a second, and at most a second of work to lose. One
+that takes longer is written at once, by the actor that scored it."""
 
 MODEL = "model.json"
 _KEY = "S32"
