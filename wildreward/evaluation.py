@@ -10,7 +10,7 @@ import copy
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any
 
 from wildreward.benchmarks.evaluation_set import EvaluationSet, SetResult
 from wildreward.benchmarks.measure import MeasureOptions, Metric, Metrics
@@ -44,7 +44,7 @@ def evaluate(sets: Sequence[EvaluationSet], score_all: ScoreAll, options: Measur
     scores = score_all(list(unique.values())) if unique else []
     results = {}
     for found, found_keys in zip(sets, keys, strict=True):
-        found.take_scores(Picked(scores, [place[key] for key in found_keys]))
+        found.take_scores([scores[place[key]] for key in found_keys])
         results[found.name] = (found, found.measure(options))
     return Evaluation(results, _texts(scores, sum(map(len, keys))))
 
@@ -57,25 +57,6 @@ def fresh_copies(sets: Sequence[EvaluationSet]) -> list[EvaluationSet]:
         copied.items = [dict(item) for item in found.items]
         copies.append(copied)
     return copies
-
-
-class Picked(Sequence["Score | Unscored"]):
-    """Results at these places, in this order; none is made before it is looked at."""
-
-    def __init__(self, scores: "Sequence[Score | Unscored]", places: Sequence[int]) -> None:
-        self._scores, self._places = scores, places
-
-    def __len__(self) -> int:
-        return len(self._places)
-
-    @overload
-    def __getitem__(self, position: int) -> "Score | Unscored": ...
-    @overload
-    def __getitem__(self, position: slice) -> "Sequence[Score | Unscored]": ...
-    def __getitem__(self, position: int | slice) -> "Score | Unscored | Sequence[Score | Unscored]":
-        if isinstance(position, slice):
-            return Picked(self._scores, self._places[position])
-        return self._scores[self._places[position]]
 
 
 def _texts(scores: "Sequence[Score | Unscored]", asked: int) -> dict[str, int]:

@@ -1,14 +1,13 @@
 """A scalar reward model of another maker scores exactly as transformers does with its own chat template."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, BertConfig, BertForSequenceClassification
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+from tests.checkpoints import tiny_backbone
 from wildreward.errors import CheckpointError
-from wildreward.minilm import minilm_directory
 from wildreward.scorer import CheckpointScorer, score_each
 from wildreward.template import InputTemplate
 
@@ -23,20 +22,12 @@ TALKS = [
 def foreign(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("foreign")
     torch.manual_seed(0)
-    tokenizer = AutoTokenizer.from_pretrained(minilm_directory())
+    backbone = tiny_backbone(tmp_path_factory.mktemp("backbone"))
+    AutoModelForSequenceClassification.from_pretrained(
+        backbone, num_labels=1, ignore_mismatched_sizes=True
+    ).save_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(backbone)
     tokenizer.chat_template = CHAT
-    config = BertConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=64,
-        max_position_embeddings=96,
-        initializer_range=0.5,
-    )
-    config.num_labels = 1
-    model: Any = BertForSequenceClassification(config)
-    model.eval().save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
 
@@ -61,7 +52,7 @@ def test_its_raw_logit_is_the_score_and_nothing_is_made_up(foreign: Path, templa
     assert all(score.logit == score.score and score.probs is None and score.uncertainty is None for score in scores)
     described = scorer.describe()
     assert described["head"] == "scalar"
-    assert "chat template, at most 96 tokens" in described["note"]
+    assert "chat template, at most 128 tokens" in described["note"]
 
 
 def test_without_a_pad_token_texts_are_read_one_by_one_with_the_same_scores(foreign: Path, tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from wildreward.settings.base import StageSettings
 
@@ -10,7 +10,7 @@ from wildreward.settings.base import StageSettings
 class CompareSettings(StageSettings):
     """Evaluations side by side. The first is what the others are compared with. --output is optional here."""
 
-    results: tuple[str, ...] = Field(min_length=2)
+    results: tuple[str, ...] = ()
     """Outputs of `wildreward evaluate` (or their results.json), two or more."""
 
     bootstrap: int = Field(default=1000, ge=1, le=100_000)
@@ -24,3 +24,10 @@ class CompareSettings(StageSettings):
 
     calibration_bins: int = Field(default=10, ge=2, le=1000)
     """Bins of equal width over 0..1 behind the calibration errors."""
+
+    @model_validator(mode="after")
+    def _at_least_two(self) -> "CompareSettings":
+        if len(self.results) < 2:
+            found = ", ".join(self.results) or "none"
+            raise ValueError(f"two or more outputs of `wildreward evaluate` are needed; found {found}")
+        return self
