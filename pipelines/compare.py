@@ -10,12 +10,11 @@ import json
 import sys
 
 from wildreward import storage
-from wildreward.benchmarks.inputs import distinct_names
 from wildreward.benchmarks.measure import MeasureOptions
 from wildreward.cli import main
 from wildreward.comparison import compare, comparison_json
 from wildreward.comparison_tables import comparison_html, print_comparison
-from wildreward.evaluation_files import read_evaluation
+from wildreward.evaluation_files import names_of, read_evaluation
 from wildreward.settings.compare import CompareSettings
 
 JSON, PAGE = "comparison.json", "comparison.html"
@@ -23,7 +22,7 @@ JSON, PAGE = "comparison.json", "comparison.html"
 
 def run(settings: CompareSettings) -> None:
     """Raises UsageError for what is no evaluation, DataError where two have nothing in common."""
-    names = distinct_names([path.removesuffix("/results.json").rstrip("/") for path in settings.results])
+    names = names_of(settings.results)
     evaluated = [read_evaluation(path, name) for path, name in zip(settings.results, names, strict=True)]
     options = MeasureOptions(
         settings.bootstrap, settings.confidence, settings.seed, settings.calibration_bins, settings.group_by

@@ -5,7 +5,8 @@ why it was not used; never a text. That is all a comparison needs.
 """
 
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -56,6 +57,18 @@ def items_parquet(found: EvaluationSet) -> bytes:
 def results_path(path: str) -> str:
     """results.json, given itself or its directory."""
     return path if path.endswith(".json") else storage.join(path, RESULTS)
+
+
+def names_of(paths: Sequence[str]) -> list[str]:
+    """What tells these evaluations apart: their paths without the directories they share.
+
+    >>> names_of(["/runs/eval/results.json", "/runs/eval-2/"]), names_of(["a", "a"])
+    (['eval', 'eval-2'], ['a#0', 'a#1'])
+    """
+    places = [path.removesuffix("/" + RESULTS).rstrip("/") for path in paths]
+    shared = os.path.commonprefix(places).rfind("/") + 1
+    names = [place[shared:] for place in places]
+    return [name if names.count(name) == 1 else f"{name}#{index}" for index, name in enumerate(names)]
 
 
 def is_evaluation(path: str) -> bool:

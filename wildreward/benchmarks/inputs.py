@@ -29,7 +29,7 @@ def read_sets(inputs: Sequence[str]) -> list[EvaluationSet]:
             found = sets.setdefault((_set_of(path, kind, given if split else ""), kind), kind("", []))
             if path not in found.files:
                 found.files += (path,)
-    names = distinct_names([where for where, _ in sets])
+    names = _names([where for where, _ in sets])
     for name, found in zip(names, sets.values(), strict=True):
         found.name = name
         for path in found.files:
@@ -74,10 +74,10 @@ def _set_of(path: str, kind: type[EvaluationSet], split_of: str) -> str:
     return folder if kind is WildFB or not stem else f"{folder}/{stem}"
 
 
-def distinct_names(places: Sequence[str]) -> list[str]:
+def _names(places: Sequence[str]) -> list[str]:
     """The shortest ends of these paths that differ.
 
-    >>> distinct_names(["a/x/oasst", "a/y/oasst", "a/llmbar"])
+    >>> _names(["a/x/oasst", "a/y/oasst", "a/llmbar"])
     ['x/oasst', 'y/oasst', 'llmbar']
     """
     parts = [place.split("/") for place in places]
