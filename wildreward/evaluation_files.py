@@ -66,7 +66,7 @@ def names_of(paths: Sequence[str]) -> list[str]:
     (['eval', 'eval-2'], ['a#0', 'a#1'])
     """
     places = [path.removesuffix("/" + RESULTS).rstrip("/") for path in paths]
-    shared = os.path.commonprefix(places).rfind("/") + 1
+    shared = os.path.commonprefix(places).rfind("/") + 1  # noqa: RUF071 commonpath would break "s3://"
     names = [place[shared:] for place in places]
     return [name if names.count(name) == 1 else f"{name}#{index}" for index, name in enumerate(names)]
 
