@@ -1,81 +1,92 @@
-"""Measure a reward model on a test split, preference pairs and rated replies, with intervals and baselines.
+"""Measure a reward model on test splits, preference pairs, ratings and benchmarks, with intervals and baselines.
 
     wildreward evaluate --checkpoint runs/train/checkpoint --input runs/label pairs/*.parquet --output runs/evaluate
     python -m pipelines.evaluate ...        the same, for `ray job submit --working-dir . -- ...`
 
-Each file is recognised by its columns (wildreward/benchmarks/). Written: results.json (keys: wildreward/evaluation.py),
-items/SET.parquet (every row with its scores, or why it was skipped; ids, no texts), report.html, settings.yaml.
+What scores is a checkpoint (ours, or any scalar Hugging Face reward model), a running scorer by --url or --handle, or a
+--callable. Each file is recognised by its columns (wildreward/benchmarks/). Every different text is scored once and
+kept in --score-cache by model and content: a killed run goes on where it stopped, and the same model with other
+settings of the metrics, or other files with the same texts, scores nothing twice. With --baseline a second model is
+compared on the same items. Memory: the texts and rows of all sets, and about 150 bytes a text for its score.
+
+Written: results.json (keys: wildreward/evaluation.py), items/SET.parquet (every row with its scores, or why it was
+skipped; ids, no texts), report.html, settings.yaml, score_cache/; baseline/ where a checkpoint was the baseline.
 """
 
-import json
 import sys
 import time
-from typing import Any
+from contextlib import nullcontext
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from pipelines.scoring import check_checkpoint, placed, score_conversations
+from pipelines.cached_scoring import CACHE, CachedScoring
 from wildreward import storage
-from wildreward.benchmarks.evaluation_set import EvaluationSet
 from wildreward.benchmarks.inputs import read_sets
 from wildreward.benchmarks.measure import MeasureOptions
 from wildreward.cli import main
-from wildreward.cluster import cluster
-from wildreward.evaluation import Evaluation, evaluate, results_json
+from wildreward.comparison import Comparison, compare
+from wildreward.comparison_tables import print_comparison
+from wildreward.evaluation import Evaluation, evaluate, fresh_copies
 from wildreward.evaluation_console import print_evaluation
-from wildreward.evaluation_report import report_html
+from wildreward.evaluation_files import Evaluated, is_evaluation, read_evaluation, write_evaluation
+from wildreward.reference_results import print_references
 from wildreward.run_directory import finish, open_run
-from wildreward.scorer import Conversation
 from wildreward.settings.evaluate import EvaluateSettings
 
-RESULTS, REPORT, ITEMS = "results.json", "report.html", "items"
+BASELINE = "baseline"
+OWNED = ("results.json", "report.html", "items", CACHE, BASELINE)
+MEASURING = {"bootstrap", "confidence", "seed", "calibration_bins", "group_by", "baseline", "score_cache"}
+"""Settings that change what is said of the scores and not the scores: free on an output that is there."""
 
 
 def run(settings: EvaluateSettings) -> None:
-    """Raises UsageError for a wrong input or checkpoint, DataError for a set with nothing to evaluate."""
+    """Raises UsageError for a wrong input or scorer, DataError for a set with nothing to evaluate."""
     started = time.monotonic()
-    check_checkpoint(settings)
+    scoring = CachedScoring(settings)
+    earlier, second = _baseline(settings)
     sets = read_sets(settings.input, settings.downstream)
-    open_run(settings, owned=(RESULTS, REPORT, ITEMS), free={"replicas", "threads", "batch_tokens"})
+    open_run(settings, owned=OWNED, free={"replicas", "threads", "batch_tokens", *MEASURING})
     options = MeasureOptions(
         settings.bootstrap, settings.confidence, settings.seed, settings.calibration_bins, settings.group_by
     )
-    description: dict[str, Any] = {}
-    with cluster(settings.address):
-        source, placement = placed(settings)
-
-        def score_all(conversations: list[Conversation]) -> list[Any]:
-            scores, described = score_conversations(conversations, source, placement)
-            description.update(described)
-            return scores
-
-        evaluation = evaluate(sets, score_all, options)
-    write(settings.output, evaluation, description, options)
+    copies = fresh_copies(sets) if second else []
+    with scoring, second or nullcontext():
+        evaluation = evaluate(sets, scoring, options)
+        if second:
+            measured = evaluate(copies, second, options)
+            where = storage.join(settings.output, BASELINE)
+            write_evaluation(where, measured, second.description, options)
+            earlier = Evaluated.of(f"baseline {second.settings.checkpoint}", measured)
+    comparison = compare([earlier, Evaluated.of("model", evaluation)], options) if earlier else None
+    write_evaluation(settings.output, evaluation, scoring.description, options, comparison)
+    storage.write_text(storage.join(settings.output, "settings.yaml"), settings.to_yaml())
     finish(settings.output, {"sets": list(evaluation.results)})
+    _show(evaluation, comparison, scoring, settings.output, time.monotonic() - started)
+
+
+def _baseline(settings: EvaluateSettings) -> "tuple[Evaluated | None, CachedScoring | None]":
+    """The second model: an evaluation that is there, or a scorer. Raises UsageError."""
+    if not settings.baseline:
+        return None, None
+    if is_evaluation(settings.baseline):
+        return read_evaluation(settings.baseline), None
+    other = {"checkpoint": settings.baseline, "url": None, "handle": None, "callable": None, "template": None}
+    return None, CachedScoring(settings.model_copy(update=other))
+
+
+def _show(
+    evaluation: Evaluation, comparison: Comparison | None, scoring: CachedScoring, output: str, seconds: float
+) -> None:
+    if note := scoring.description.get("note"):
+        print(f"note: {note}\n")
     print_evaluation(evaluation)
-    texts, seconds = evaluation.texts, time.monotonic() - started
-    print(f"\n{texts['scored_once']} different replies scored ({texts['tokens']:,} tokens) in {seconds:.0f} s")
-    print(f"results  {storage.join(settings.output, RESULTS)}\nreport   {storage.join(settings.output, REPORT)}")
-
-
-def write(output: str, evaluation: Evaluation, description: dict[str, Any], options: MeasureOptions) -> None:
-    """items/, report.html and, last, results.json."""
-    for name, (found, _) in evaluation.results.items():
-        storage.write_bytes(storage.join(output, ITEMS, f"{name.replace('/', '-')}.parquet"), items_parquet(found))
-    storage.write_text(storage.join(output, REPORT), report_html(evaluation, description, options))
-    results = results_json(evaluation, description, options)
-    storage.write_text(storage.join(output, RESULTS), json.dumps(results, indent=2, ensure_ascii=False) + "\n")
-
-
-def items_parquet(found: EvaluationSet) -> bytes:
-    """All rows of a set, skipped ones included, under the union of their columns."""
-    names = list(dict.fromkeys(name for item in found.items for name in item))
-    columns = {name: pa.array([item.get(name) for item in found.items]) for name in names}
-    texts = {name: column.cast(pa.string()) for name, column in columns.items() if pa.types.is_null(column.type)}
-    sink = pa.BufferOutputStream()
-    pq.write_table(pa.table(columns | texts), sink)
-    return bytes(sink.getvalue())
+    print_references(evaluation)
+    if comparison:
+        print_comparison(comparison)
+    texts = evaluation.texts
+    found = texts["scored_once"] + texts["not_scored"] - scoring.scored
+    kept = f"; {found:,} were found in the cache" if found else ""
+    what = f"{texts['scored_once']:,} different replies with scores ({texts['tokens']:,} tokens)"
+    print(f"\n{what} in {seconds:.0f} s{kept}")
+    print(f"results  {storage.join(output, 'results.json')}\nreport   {storage.join(output, 'report.html')}")
 
 
 if __name__ == "__main__":

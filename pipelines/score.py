@@ -19,7 +19,8 @@ from typing import Any
 import pyarrow as pa
 
 from pipelines.score_chunks import ReadChunks, ScoreChunks
-from pipelines.scoring import Placement, check_checkpoint, map_options, named_failures, placed, quiet_ray_data
+from pipelines.scorers import Placement, placed, source_of
+from pipelines.scoring import map_options, named_failures, quiet_ray_data
 from wildreward import storage
 from wildreward.cli import main
 from wildreward.cluster import cluster
@@ -29,7 +30,7 @@ from wildreward.progress import Progress
 from wildreward.records import SUFFIXES, columns_of, count_rows
 from wildreward.run_directory import finish, open_run
 from wildreward.score_rows import check_columns
-from wildreward.scorer import ScorerSource
+from wildreward.scorer import CheckpointScorer, ScorerSource
 from wildreward.settings.score import ScoreSettings
 
 PARTS, SUMMARY, ORIGIN = "scores", "summary.json", "origin.json"
@@ -42,19 +43,22 @@ _READ_CPUS = 0.5
 def run(settings: ScoreSettings) -> None:
     """Raises UsageError for a wrong input or checkpoint, DataError for a file that cannot be read."""
     started = time.monotonic()
-    check_checkpoint(settings)
+    source = source_of(settings)
     files = storage.expand(settings.input, SUFFIXES)
     for path in files:
         check_columns(path, columns_of(path))
     state = open_run(settings, owned=(PARTS, SUMMARY, ORIGIN), free={"replicas", "threads"})
-    _check_origin(settings, files, new=state == "new")
+    of_files = isinstance(source, CheckpointScorer)
+    if of_files:
+        _check_origin(settings, files, new=state == "new")
     if state == "done":
         print(f"{settings.output}: already scored with these settings; --overwrite scores again")
         _report(json.loads(storage.read_text(storage.join(settings.output, SUMMARY))), settings.output)
         return
     with cluster(settings.address):
-        source, placement = placed(settings)
-        rows, errors = _score_files(files, settings, source, placement)
+        if not of_files:
+            _check_origin(settings, files, new=state == "new", scorer=source.identity())
+        rows, errors = _score_files(files, settings, *placed(settings, source))
     summary = {
         "files": len(files),
         "rows": rows,
@@ -95,10 +99,12 @@ def _score_files(
     return done, errors
 
 
-def _check_origin(settings: ScoreSettings, files: list[str], new: bool) -> None:
+def _check_origin(settings: ScoreSettings, files: list[str], new: bool, scorer: str | None = None) -> None:
     """Parts made from other files or another model must not be mixed with new ones. Raises WildrewardError."""
     path = storage.join(settings.output, ORIGIN)
-    now = origin_of([*files, settings.checkpoint, *([settings.template] if settings.template else [])])
+    now = origin_of([*files, *(name for name in (settings.checkpoint, settings.template) if name)])
+    if scorer:
+        now["the scorer"] = scorer
     if not new and storage.exists(path):
         different = changed(json.loads(storage.read_text(path)), now)
         if different:

@@ -12,11 +12,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.scoring import SCORED, load_on_worker, scored_columns
+from pipelines.scoring import load_on_worker
 from wildreward import storage
 from wildreward.records import Record, read_records
 from wildreward.schema import MESSAGES
 from wildreward.score_rows import conversation_of, id_of
+from wildreward.score_table import SCORED, scored_columns
 from wildreward.scorer import ScorerSource, Unscored, score_each
 
 SCORES = pa.schema([("file", pa.string()), ("row", pa.int64()), ("id", pa.string()), *SCORED])

@@ -2,89 +2,34 @@
 
 import json
 import logging
-import os
 import re
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from wildreward import storage
-from wildreward.errors import UsageError, WildrewardError
+from pipelines.scorers import Placement
+from wildreward.batching import token_batches
+from wildreward.errors import WildrewardError
 from wildreward.progress import Progress
 from wildreward.schema import MESSAGES
-from wildreward.scorer import CheckpointScorer, Conversation, Scorer, ScorerSource, Unscored, score_each
-from wildreward.settings.scoring import ScoringSettings
-from wildreward.template import FILE_NAME
+from wildreward.score_cache import FLUSH_S, KEPT, LASTING_ERRORS, ScoreCache
+from wildreward.score_table import scored_columns
+from wildreward.scorer import Conversation, Scorer, ScorerSource, Unscored, score_each
 
 if TYPE_CHECKING:
     import ray.data
 
-    from wildreward.reward_model import Score
-
-SCORED = [
-    ("score", pa.float64()),  # between 1 and the number of classes; null where `error` is set
-    ("probs", pa.list_(pa.float64())),
-    ("uncertainty", pa.float64()),
-    ("logit", pa.float64()),
-    ("tokens", pa.int32()),
-    ("prompt_tokens_cut", pa.int32()),
-    ("response_tokens_cut", pa.int32()),
-    ("error", pa.string()),
-    ("error_detail", pa.string()),
-]
-_BLOCK_ROWS = 64
-
-
-@dataclass(frozen=True)
-class Placement:
-    """How many copies of a model, and what each takes."""
-
-    replicas: int
-    gpus: float
-    threads: int
-
-
-def placed(settings: ScoringSettings) -> tuple[CheckpointScorer, Placement]:
-    """The recipe of the model and its place on the connected cluster. Raises UsageError for cuda without a GPU."""
-    import ray
-
-    gpus = int(ray.cluster_resources().get("GPU", 0))
-    device = ("cuda" if gpus else "cpu") if settings.device == "auto" else settings.device
-    if device == "cuda" and not gpus:
-        raise UsageError("--device cuda: the cluster has no GPU; allowed are auto and cpu")
-    replicas = settings.replicas or (gpus if device == "cuda" else 1)
-    threads = settings.threads or max(1, (os.cpu_count() or 1) // replicas)
-    source = CheckpointScorer(
-        _absolute(settings.checkpoint),
-        settings.template and _absolute(settings.template),
-        device,
-        settings.dtype,
-        settings.batch_tokens,
-        settings.trust_remote_code,
-    )
-    return source, Placement(replicas, 1.0 if device == "cuda" else 0.0, threads)
-
-
-def check_checkpoint(settings: ScoringSettings) -> None:
-    """Raises UsageError for a checkpoint that looks like a path and is not there, before anything starts."""
-    path = Path(settings.checkpoint)
-    looks_local = path.is_absolute() or settings.checkpoint.startswith(".") or settings.checkpoint.count("/") != 1
-    if not path.is_dir() and looks_local:
-        raise UsageError(f"--checkpoint {settings.checkpoint}: no such directory")
-    if path.is_dir() and not (path / "config.json").is_file():
-        raise UsageError(f"--checkpoint {settings.checkpoint}: no config.json in it; not a reward model")
-    if path.is_dir() and not settings.template and not (path / FILE_NAME).is_file():
-        raise UsageError(f"--checkpoint {settings.checkpoint}: no {FILE_NAME} in it; give --template FILE")
-    if settings.template and not storage.exists(settings.template):
-        raise UsageError(f"--template {settings.template}: no such file")
-
-
-def _absolute(path: str) -> str:
-    return str(Path(path).absolute()) if Path(path).exists() else path
+_MODEL, _IS_KEPT = "model", "is_kept"
+_BATCHES_PER_BLOCK = 4
+_CHARS_PER_TOKEN = 4
+_BLOCK_ROWS = 4096
+_BLOCKS_PER_REPLICA = 2
+"""A block of texts of like length fills a few forward passes: enough that their padding is small, little enough that
+replicas end together and that a killed run has little to repeat."""
 
 
 def load_on_worker(source: ScorerSource, threads: int) -> Scorer:
@@ -96,16 +41,26 @@ def load_on_worker(source: ScorerSource, threads: int) -> Scorer:
 
 
 class ScoreReplies:
-    """Ray Data actor: rows with `messages` in, the same rows with their scores instead out."""
+    """Ray Data actor: rows with `key` and `messages` in, the key and the score (columns KEPT) out.
 
-    def __init__(self, source: ScorerSource, threads: int) -> None:
+    A block that took long is kept here, before it is handed on; quick ones are kept together where they arrive.
+    """
+
+    def __init__(self, source: ScorerSource, threads: int, cache: ScoreCache, long_s: float) -> None:
         self.scorer = load_on_worker(source, threads)
+        self.cache, self.long_s = cache, long_s
         self.description = json.dumps(describe(self.scorer))
 
     def __call__(self, batch: pa.Table) -> pa.Table:
+        started = time.monotonic()
         rows = scored_columns(score_each(self.scorer, batch.column("messages").to_pylist()))
-        described = pa.array([self.description, *[None] * (batch.num_rows - 1)], pa.string())
-        return rows.append_column("position", batch.column("position")).append_column("model", described)
+        block = rows.add_column(0, "key", batch.column("key"))
+        is_kept = time.monotonic() - started >= self.long_s
+        if is_kept:
+            self.cache.add(block)
+            self.cache.flush()
+        block = block.append_column(_IS_KEPT, pa.array([is_kept] * batch.num_rows))
+        return block.append_column(_MODEL, pa.array([self.description] + [None] * (batch.num_rows - 1), pa.string()))
 
 
 def describe(scorer: Scorer) -> dict[str, Any]:
@@ -113,35 +68,52 @@ def describe(scorer: Scorer) -> dict[str, Any]:
     return getattr(scorer, "describe", lambda: {"scorer": type(scorer).__name__})()
 
 
-def scored_columns(scores: "Sequence[Score | Unscored]") -> pa.Table:
-    """One row a score, or an `error` and nothing else, in the columns SCORED."""
-    rows = [
-        {"error": score.reason, "error_detail": score.detail} if isinstance(score, Unscored) else dict(vars(score))
-        for score in scores
-    ]
-    return pa.Table.from_pylist(rows, schema=pa.schema(SCORED))
-
-
 def score_conversations(
-    conversations: Sequence[Conversation], source: ScorerSource, placement: Placement
-) -> tuple["list[Score | Unscored]", dict[str, Any]]:
-    """A result for every conversation, in order, and the model's description. The longest are scored first."""
+    keys: Sequence[str],
+    conversations: Sequence[Conversation],
+    source: ScorerSource,
+    placement: Placement,
+    cache: ScoreCache,
+) -> dict[str, Unscored]:
+    """Score different conversations into the cache, the longest first; what is not kept there is returned by key.
+
+    The texts lie in Ray's object store, which spills to disk. The cache must be a place that all nodes see.
+    """
     quiet_ray_data()
-    dataset = _by_length(conversations).map_batches(
-        ScoreReplies, fn_constructor_args=(source, placement.threads), **map_options(placement)
+    dataset = _by_length(keys, conversations, placement).map_batches(
+        ScoreReplies, fn_constructor_args=(source, placement.threads, cache, FLUSH_S), **map_options(placement)
     )
-    found: dict[int, Score | Unscored] = {}
-    description: dict[str, Any] = {}
-    with Progress("scoring", total=len(conversations)) as progress, named_failures():
+    failed: dict[str, Unscored] = {}
+    with Progress("scoring", total=len(keys)) as progress, named_failures(), closing_cache(cache):
         batch: Any  # "pyarrow" makes it a pa.Table
         for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow"):
-            for row in batch.to_pylist():
-                described = row.pop("model")
-                description = json.loads(described) if described else description
-                position = row.pop("position")
-                found[position] = _score_of(row)
+            described = batch.column(_MODEL)[0].as_py()
+            if described and progress.done == 0:
+                cache.describe(json.loads(described))
+            block = batch.select(KEPT.names)
+            if not batch.column(_IS_KEPT)[0].as_py():
+                cache.add(block)
+            failed |= _not_kept(block)
             progress.advance(batch.num_rows)
-    return [found[position] for position in range(len(conversations))], description
+    return failed
+
+
+@contextmanager
+def closing_cache(cache: ScoreCache) -> Iterator[None]:
+    """What is done is kept, whatever happens to the rest."""
+    try:
+        yield
+    finally:
+        cache.flush()
+
+
+def _not_kept(block: pa.Table) -> dict[str, Unscored]:
+    errors = block.filter(pc.is_valid(block.column("error")))
+    return {
+        row["key"]: Unscored(row["error"], row["error_detail"] or "")
+        for row in errors.to_pylist()
+        if row["error"] not in LASTING_ERRORS
+    }
 
 
 def quiet_ray_data() -> None:
@@ -161,28 +133,29 @@ def map_options(placement: Placement) -> dict[str, Any]:
     return {"batch_size": None, "batch_format": "pyarrow", "compute": compute, "num_cpus": 1, **gpus}
 
 
-def _by_length(conversations: Sequence[Conversation]) -> "ray.data.Dataset":
+def _by_length(keys: Sequence[str], conversations: Sequence[Conversation], placement: Placement) -> "ray.data.Dataset":
+    """Blocks of a few forward passes, or smaller ones where some replicas would get none."""
     import ray.data
 
-    def size(position: int) -> int:
-        return sum(len(message["content"] or "") for message in conversations[position])
-
-    order = sorted(range(len(conversations)), key=size, reverse=True)
-    schema = pa.schema([("position", pa.int64()), ("messages", MESSAGES)])
+    sizes = [sum(len(message["content"]) for message in messages) for messages in conversations]
+    largest = _BATCHES_PER_BLOCK * _CHARS_PER_TOKEN * placement.batch_tokens
+    fair = sum(sizes) // (_BLOCKS_PER_REPLICA * placement.replicas)
+    schema = pa.schema([("key", pa.string()), ("messages", MESSAGES)])
     blocks = [
-        pa.Table.from_pylist(
-            [{"position": i, "messages": conversations[i]} for i in order[at : at + _BLOCK_ROWS]], schema
-        )
-        for at in range(0, len(order), _BLOCK_ROWS)
+        pa.Table.from_pylist([{"key": keys[i], "messages": conversations[i]} for i in block], schema)
+        for block in blocks_by_length(sizes, min(largest, fair))
     ]
     return ray.data.from_arrow(blocks)
 
 
-def _score_of(row: dict[str, Any]) -> "Score | Unscored":
-    from wildreward.reward_model import Score
+def blocks_by_length(sizes: Sequence[int], block_size: int) -> list[list[int]]:
+    """Positions in blocks of like size, the longest first, none over `block_size` with padding unless it is one alone.
 
-    error, detail = row.pop("error"), row.pop("error_detail")
-    return Unscored(error, detail or "") if error is not None else Score(**row | {"probs": tuple(row["probs"])})
+    >>> blocks_by_length([1, 9, 2, 8], block_size=18)
+    [[3, 1], [0, 2]]
+    """
+    blocks = list(token_batches(sizes, block_size))[::-1]
+    return [block[at : at + _BLOCK_ROWS] for block in blocks for at in range(0, len(block), _BLOCK_ROWS)]
 
 
 @contextmanager
@@ -202,17 +175,21 @@ def named_failures() -> Iterator[None]:
 
 
 def plain_error(trace: str) -> WildrewardError:
-    """The error that a trace from an actor ends with; one raised while an actor starts arrives as text alone.
+    """The error that a trace from an actor begins with; one raised while an actor starts arrives as text alone.
 
     >>> plain_error("Traceback ...\\nwildreward.errors.CheckpointError: x: no weights")
     CheckpointError('x: no weights')
-    >>> plain_error("Traceback ...\\nMemoryError: too much")
+    >>> plain_error("Traceback ...\\nMemoryError: too much\\n\\nThe above exception was the direct cause of ... Ray's")
     WildrewardError('MemoryError: too much')
     """
+    cause = trace.split("\n\nThe above exception was the direct cause", maxsplit=1)[0]
     classes: list[type[WildrewardError]] = [WildrewardError, *WildrewardError.__subclasses__()]
     own = {cls.__name__: cls for cls in classes}
-    found = re.search(rf"^wildreward\.errors\.({'|'.join(own)}): (.*)", trace, re.MULTILINE | re.DOTALL)
+    found = re.search(rf"^wildreward\.errors\.({'|'.join(own)}): (.*)", cause, re.MULTILINE | re.DOTALL)
     if found:
         return own[found[1]](found[2].strip())
-    lines = [line for line in trace.splitlines() if line.strip()]
+    named = list(re.finditer(r"^(?:\w+\.)*[A-Z]\w*: ", cause, re.MULTILINE))
+    if named:
+        return WildrewardError(cause[named[-1].start() :].strip())
+    lines = [line for line in cause.splitlines() if line.strip()]
     return WildrewardError(lines[-1] if lines else "an actor failed without a message")

@@ -60,7 +60,7 @@ class ScorerWorker:
         rewards_PG: list[list[float | None]] = [[None] * len(row) for row in completions_PG]
         for (p, g), score in zip(where, scores, strict=True):
             rewards_PG[p][g] = None if score is None else score.score
-        tokens = sum(score.tokens for score in scores if score is not None)
+        tokens = sum(score.tokens or 0 for score in scores if score is not None)
         return Timed(Rewards(rewards_PG, failures), time.perf_counter() - started, tokens)
 
     def _scores(self, conversations: list[Any], failures: Counter[str]) -> list[Score | None]:

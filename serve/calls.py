@@ -5,7 +5,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from serve.schema import CompareAnswer, ComparedPair, ErrorAnswer, RequestError, RewardAnswer, ScoreAnswer, ScoredReply
+from pydantic import BaseModel, ValidationError
+
+from serve.schema import CompareAnswer, ComparedPair, ErrorAnswer, RequestError, ScoreAnswer, ScoredReply
 
 Message = Mapping[str, str]
 Prompt = str | Sequence[Message]
@@ -120,8 +122,18 @@ def pairs_of(answers: Sequence[Any]) -> list[ComparedPair]:
     return [pair for answer in answers for pair in CompareAnswer.model_validate(answer).pairs]
 
 
+class _Rewards(BaseModel):
+    """What is read of any server of OpenRLHF's shape: older ones answer nothing else."""
+
+    rewards: list[float]
+
+
 def rewards_of(answers: Sequence[Any]) -> list[float]:
-    return [reward for answer in answers for reward in RewardAnswer.model_validate(answer).rewards]
+    """Raises RequestError for an answer of another shape."""
+    try:
+        return [reward for answer in answers for reward in _Rewards.model_validate(answer).rewards]
+    except ValidationError as error:
+        raise RequestError(502, "unexpected_answer", str(error.errors()[0]["msg"]), "rewards") from None
 
 
 def _wire_prompt(prompt: Prompt) -> Any:

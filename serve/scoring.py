@@ -1,6 +1,5 @@
 """The scorer without transport: a wire request in, a wire answer out, limits checked. HTTP and handles share it."""
 
-import hashlib
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -23,6 +22,7 @@ from serve.schema import (
     ScoreRequest,
     with_reply,
 )
+from wildreward.checkpoint import fingerprint
 from wildreward.errors import DataError
 from wildreward.settings.serve import ServeSettings
 
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from wildreward.template import Encoded
 
 Conversation = list[dict[str, str]]
-HASHED_BYTES = 1 << 20
 
 
 class Admission:
@@ -71,7 +70,7 @@ class Scoring:
         rewards = [score.score for score in scores]
         logs = {
             "uncertainty": [score.uncertainty for score in scores],
-            "prompt_tokens_cut": [float(score.prompt_tokens_cut) for score in scores],
+            "prompt_tokens_cut": [float(score.prompt_tokens_cut or 0) for score in scores],
         }
         span = self.info.num_classes - 1
         return RewardAnswer(rewards=rewards, scores=[(reward - 1) / span for reward in rewards], extra_logs=logs)
@@ -152,13 +151,7 @@ def probability_better(score_a: float, score_b: float) -> float:
 
 
 def model_id(directory: Path) -> str:
-    """Directory name and 12 hex digits over the checkpoint's files (their names, sizes and first MiB)."""
+    """Directory name and 12 hex digits of a hash over all of the checkpoint's files."""
     if not directory.is_dir():
         return directory.as_posix()
-    digest = hashlib.sha256()
-    for path in sorted(directory.iterdir()):
-        if path.suffix in {".json", ".safetensors", ".txt", ".jinja"}:
-            digest.update(f"{path.name} {path.stat().st_size}\n".encode())
-            with path.open("rb") as handle:
-                digest.update(handle.read(HASHED_BYTES))
-    return f"{directory.resolve().name}@{digest.hexdigest()[:12]}"
+    return f"{directory.resolve().name}@{fingerprint(str(directory))[:12]}"

@@ -77,7 +77,8 @@ def open_backbone(settings: TrainSettings) -> Backbone:
     from transformers import AutoConfig
 
     from wildreward.minilm import model_directory
-    from wildreward.reward_model import default_template, load_tokenizer
+    from wildreward.pretrained import load_tokenizer
+    from wildreward.reward_model import default_template
 
     tokenizer = load_tokenizer(settings.backbone, settings.trust_remote_code, settings.pad_token)
     try:

@@ -20,7 +20,8 @@ from train import tokens
 from wildreward.batching import MicroBatch, Rows, batch_of_step, micro_batches, padding_frac
 from wildreward.holdout import held_out
 from wildreward.ordinal import balanced_weights, decode, frequency_cutpoints, hard_targets, row_losses
-from wildreward.reward_model import new_model, pad, pad_id, save_checkpoint
+from wildreward.pretrained import pad, pad_id
+from wildreward.reward_model import new_model, save_checkpoint
 from wildreward.schedule import learning_rate
 from wildreward.settings.train import SELECT_MODES, TrainSettings
 from wildreward.template import InputTemplate

@@ -5,7 +5,7 @@ A batch is one optimiser step over all workers; a micro-batch is one forward pas
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -97,3 +97,19 @@ def padding_frac(lengths: Rows, batches: Sequence[MicroBatch]) -> float:
     """
     padded = sum(_padded(lengths, batch.rows) for batch in batches)
     return 1 - sum(int(lengths[row]) for batch in batches for row in batch.rows) / padded if padded else 0.0
+
+
+def token_batches(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
+    """Positions grouped by similar length, each group at most `batch_tokens` when padded, or a single item.
+
+    >>> list(token_batches([5, 1, 4, 1], batch_tokens=8))
+    [[1, 3], [2], [0]]
+    """
+    batch: list[int] = []
+    for position in sorted(range(len(lengths)), key=lambda i: lengths[i]):
+        if batch and lengths[position] * (len(batch) + 1) > batch_tokens:
+            yield batch
+            batch = []
+        batch.append(position)
+    if batch:
+        yield batch

@@ -1,4 +1,4 @@
-"""The front door: `wildreward label|agree|train|evaluate|score|serve|dpo|tune|demo [--config NAME] [--FIELD VALUE]`.
+"""The front door: `wildreward COMMAND [--config NAME] [--field VALUE ...]`; the commands are those of STAGES.
 
 Every stage is also a module of its own (`python -m train ...`), which calls the same `main`. Nothing heavy is imported
 before the settings have been read and found right: `--help` answers in under half a second.
@@ -77,6 +77,14 @@ STAGES = {
             "wildreward.settings.evaluate:EvaluateSettings",
             "pipelines.evaluate",
             "pipelines/presets/evaluate",
+        ),
+        Stage(
+            "compare",
+            "put evaluations side by side, with paired differences and their significance",
+            "wildreward.settings.compare:CompareSettings",
+            "pipelines.compare",
+            "pipelines/presets/compare",
+            positional="results",
         ),
         Stage(
             "score",

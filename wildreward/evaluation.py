@@ -6,6 +6,8 @@
 `results_json` is the content of results.json; its keys are stable and described there.
 """
 
+import copy
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -20,7 +22,8 @@ if TYPE_CHECKING:
 
 FORMAT = "wildreward-evaluation/1"
 
-ScoreAll = Callable[[list[Conversation]], "list[Score | Unscored]"]
+ScoreAll = Callable[[list[Conversation]], "Sequence[Score | Unscored]"]
+"""Results of different conversations, in order. A sequence may make them when they are looked at."""
 
 
 @dataclass(frozen=True)
@@ -37,31 +40,45 @@ def evaluate(sets: Sequence[EvaluationSet], score_all: ScoreAll, options: Measur
     keys = [[content_key(messages) for messages in found.conversations] for found in sets]
     for found, found_keys in zip(sets, keys, strict=True):
         unique |= dict(zip(found_keys, found.conversations, strict=True))
-    scores = dict(zip(unique, score_all(list(unique.values())) if unique else [], strict=True))
+    place = {key: position for position, key in enumerate(unique)}
+    scores = score_all(list(unique.values())) if unique else []
     results = {}
     for found, found_keys in zip(sets, keys, strict=True):
-        found.take_scores([scores[key] for key in found_keys])
+        found.take_scores([scores[place[key]] for key in found_keys])
         results[found.name] = (found, found.measure(options))
-    return Evaluation(results, _texts(list(scores.values()), sum(map(len, keys))))
+    return Evaluation(results, _texts(scores, sum(map(len, keys))))
 
 
-def _texts(scores: Sequence["Score | Unscored"], asked: int) -> dict[str, int]:
-    scored = [score for score in scores if not isinstance(score, Unscored)]
-    return {
-        "replies": asked,
-        "scored_once": len(scored),
-        "not_scored": len(scores) - len(scored),
-        "tokens": sum(score.tokens for score in scored),
-        "prompt_cut": sum(score.prompt_tokens_cut > 0 for score in scored),
-        "response_cut": sum(score.response_tokens_cut > 0 for score in scored),
-    }
+def fresh_copies(sets: Sequence[EvaluationSet]) -> list[EvaluationSet]:
+    """The same sets for another model's scores: items of their own, the texts shared. Made before any is scored."""
+    copies = []
+    for found in sets:
+        copied = copy.copy(found)
+        copied.items = [dict(item) for item in found.items]
+        copies.append(copied)
+    return copies
+
+
+def _texts(scores: "Sequence[Score | Unscored]", asked: int) -> dict[str, int]:
+    counts = Counter[str]()
+    for score in scores:
+        if isinstance(score, Unscored):
+            counts["not_scored"] += 1
+            continue
+        counts["scored_once"] += 1
+        counts["tokens"] += score.tokens or 0
+        counts["prompt_cut"] += bool(score.prompt_tokens_cut)
+        counts["response_cut"] += bool(score.response_tokens_cut)
+    names = ("scored_once", "not_scored", "tokens", "prompt_cut", "response_cut")
+    return {"replies": asked} | {name: counts[name] for name in names}
 
 
 def results_json(evaluation: Evaluation, model: Mapping[str, Any], options: MeasureOptions) -> dict[str, Any]:
     """results.json:
 
     format      "wildreward-evaluation/1"
-    model       what the model says of itself (checkpoint, head, cutpoints, template, ...)
+    model       what the model says of itself (checkpoint, head, cutpoints, template, ...) and `identity`, the name of
+                its scores in the cache
     options     replicates, confidence, seed, bins, group_by
     texts       replies (asked for), scored_once (different texts), not_scored, tokens, prompt_cut, response_cut
     sets        {name: {kind, files, rows, evaluated, skipped: {reason: n}, groups, metrics, subsets, extra,
@@ -70,6 +87,7 @@ def results_json(evaluation: Evaluation, model: Mapping[str, Any], options: Meas
                 baselines: {name: {value, low, high, difference: {value, low, high}}}}}
                 difference is model minus baseline on the same resamples; null where there is too little data
     subsets     {subset: metrics}
+    comparison  with --baseline: the keys of comparison_json (wildreward/comparison.py), else null
     """
     return {
         "format": FORMAT,

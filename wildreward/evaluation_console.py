@@ -1,9 +1,10 @@
 """The evaluation as text: a table of the main metrics with their baselines, and a plain verdict for each set."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TextIO
 
+from wildreward.benchmarks.evaluation_set import EvaluationSet
 from wildreward.benchmarks.measure import Metric
 from wildreward.console import print_table
 from wildreward.evaluation import Evaluation, show, verdicts
@@ -27,11 +28,16 @@ def print_evaluation(evaluation: Evaluation, stream: TextIO | None = None) -> No
         print(line, file=stream)
 
 
+def shown_metrics(kind: type[EvaluationSet], metrics: Iterable[str]) -> list[str]:
+    """Which of these the console prints of a kind of set, in the kind's own order."""
+    there = list(metrics)
+    return [name for name in kind.shown or SHOWN.get(kind.kind, there) if name in there]
+
+
 def table_rows(evaluation: Evaluation) -> Iterator[tuple[str, ...]]:
     for name, (found, result) in evaluation.results.items():
-        for metric in found.shown or SHOWN.get(found.kind, tuple(result.metrics)):
-            if metric in result.metrics:
-                yield (name, metric, *_cells(result.metrics[metric]))
+        for metric in shown_metrics(type(found), result.metrics):
+            yield (name, metric, *_cells(result.metrics[metric]))
 
 
 def _cells(metric: Metric) -> tuple[str, ...]:

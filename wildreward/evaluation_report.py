@@ -10,14 +10,22 @@ from scipy.special import expit
 
 from wildreward.benchmarks.evaluation_set import EvaluationSet, SetResult
 from wildreward.benchmarks.measure import MeasureOptions, Metrics
+from wildreward.comparison import Comparison
+from wildreward.comparison_tables import add_comparison
 from wildreward.evaluation import Evaluation, show, verdicts
 from wildreward.metrics import Array, bin_of
+from wildreward.reference_results import add_references
 from wildreward.report import Report
 
 _HEADERS = ("metric", "n", "model", "length", "model - length", "random", "constant", "chance", "against chance")
 
 
-def report_html(evaluation: Evaluation, model: Mapping[str, Any], options: MeasureOptions) -> str:
+def report_html(
+    evaluation: Evaluation,
+    model: Mapping[str, Any],
+    options: MeasureOptions,
+    comparison: Comparison | None = None,
+) -> str:
     """One self-contained page; no text of the data is on it."""
     report = Report("Evaluation of a reward model")
     report.table(("", ""), [(name, str(value)) for name, value in model.items()], "Model")
@@ -26,6 +34,9 @@ def report_html(evaluation: Evaluation, model: Mapping[str, Any], options: Measu
         f"{options.group_by}). Baselines: length calls the longer reply better; random draws; constant is the best "
         "single answer. A difference is taken on the same resamples."
     )
+    add_references(report, evaluation)
+    if comparison:
+        add_comparison(report, comparison)
     for name, (found, result) in evaluation.results.items():
         report.heading(f"{name} ({found.kind})")
         for sentence in verdicts(result):

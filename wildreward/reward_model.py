@@ -8,7 +8,8 @@ num_labels = K. Score = 1 + sum_k P(class > k).
     model.score([[{"role": "user", "content": "2+2?"}, {"role": "assistant", "content": "4"}]])[0].score
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, get_args
@@ -16,31 +17,38 @@ from typing import Any, Self, get_args
 import torch
 from torch import Tensor, nn
 
+from wildreward.batching import token_batches
+from wildreward.checkpoint import CHAT
 from wildreward.errors import CheckpointError
-from wildreward.minilm import model_directory
 from wildreward.ordinal import Cutpoints, HeadKind, decode, ordered
+from wildreward.pretrained import from_pretrained, pad, pad_id
 from wildreward.scale import FOUR_CLASSES
 from wildreward.template import FILE_NAME, Encoded, InputTemplate, Message
 
 CONFIG_KEY = "wildreward"
 NUM_CLASSES = len(FOUR_CLASSES)
+MAX_CHAT_TOKENS = 8192
+"""Longest text read with a tokenizer's own chat template. A template file may say so."""
 
 
 @dataclass(frozen=True)
 class Score:
-    """What a reward model says of one reply. `score` lies between 1 and the number of classes."""
+    """What a scorer says of one reply. Of an ordinal model `score` lies between 1 and the number of classes.
+
+    Other scorers (a scalar reward model, a callable) know no classes: what they do not say is None.
+    """
 
     score: float
-    probs: tuple[float, ...]
+    probs: tuple[float, ...] | None = None
     """Of the classes 1..C, never negative, sum 1."""
-    uncertainty: float
+    uncertainty: float | None = None
     """Standard deviation of the class distribution, in classes."""
-    logit: float | None
-    """The shared scalar f(x) of a coral head; None for the other heads."""
-    tokens: int
+    logit: float | None = None
+    """The shared scalar f(x) of a coral head, or the raw logit of a scalar reward model."""
+    tokens: int | None = None
     """Tokens read by the model."""
-    prompt_tokens_cut: int
-    response_tokens_cut: int
+    prompt_tokens_cut: int | None = None
+    response_tokens_cut: int | None = None
 
 
 class OrdinalModel(nn.Module):
@@ -80,7 +88,7 @@ def new_model(
     if num_classes < 2:
         raise ValueError(f"num_classes: found {num_classes}; at least 2")
     labels = 1 if head == "coral" else num_classes - 1
-    model, tokenizer = _from_pretrained(backbone, dtype, trust_remote_code, pad_token, num_labels=labels)
+    model, tokenizer = from_pretrained(backbone, dtype, trust_remote_code, pad_token, num_labels=labels)
     if head == "coral" and cutpoints is None:
         cutpoints = [float(k) - num_classes / 2 for k in range(1, num_classes)]
     return OrdinalModel(model, head, cutpoints if head == "coral" else None), tokenizer
@@ -89,6 +97,14 @@ def new_model(
 def default_template(tokenizer: Any, max_tokens: int) -> InputTemplate:
     """`chat` where the tokenizer has a chat template, else `plain`."""
     return InputTemplate(max_tokens=max_tokens, kind="chat" if getattr(tokenizer, "chat_template", None) else "plain")
+
+
+def chat_template(tokenizer: Any, config: Any, name: str) -> InputTemplate:
+    """The tokenizer's own chat template, up to what the model can read. Raises CheckpointError where there is none."""
+    if not getattr(tokenizer, "chat_template", None):
+        raise CheckpointError(f"{name}: its tokenizer has no chat template; give --template FILE")
+    limits = (tokenizer.model_max_length, getattr(config, "max_position_embeddings", None), MAX_CHAT_TOKENS)
+    return InputTemplate(max_tokens=min(int(limit) for limit in limits if limit), kind="chat")
 
 
 def save_checkpoint(
@@ -121,36 +137,12 @@ def _under(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
 
 
-class RewardModel:
-    """A loaded checkpoint. Scores do not depend on what else is in the batch, beyond rounding."""
+class TextScorer(ABC):
+    """A loaded model that scores conversations. Scores do not depend on what else is in the batch, beyond rounding."""
 
-    def __init__(
-        self, model: OrdinalModel, tokenizer: Any, template: InputTemplate, name: str = "", temperature: float = 1.0
-    ) -> None:
+    def __init__(self, model: nn.Module, tokenizer: Any, template: InputTemplate, name: str) -> None:
         self.model, self.tokenizer, self.template, self.name = model.eval(), tokenizer, template, name
-        self.temperature = temperature
-        self.head: HeadKind = model.head
         self.max_tokens = template.max_tokens
-        self.cutpoints = None if model.cutpoints is None else tuple(model.cutpoints().tolist())
-        self.num_classes = 1 + (_config(model).num_labels if self.cutpoints is None else len(self.cutpoints))
-
-    @classmethod
-    def load(
-        cls,
-        path: str | Path,
-        device: str = "cpu",
-        dtype: str = "float32",
-        template: str | None = None,
-        trust_remote_code: bool = False,
-    ) -> Self:
-        """From a directory or hub id. Raises CheckpointError naming what is missing or does not fit."""
-        directory = Path(path)
-        chosen = _template_of(directory, template)
-        backbone, tokenizer = _from_pretrained(str(path), dtype, trust_remote_code)
-        described = _described(backbone.config, str(path))
-        _check_positions(backbone.config, chosen, str(path))
-        model = OrdinalModel(backbone, described["head"], described.get("cutpoints"))
-        return cls(model.to(device), tokenizer, chosen, str(path), described.get("temperature", 1.0))
 
     @property
     def device(self) -> torch.device:
@@ -160,13 +152,9 @@ class RewardModel:
         """What this model is, as plain values."""
         return {
             "checkpoint": self.name,
-            "architecture": type(self.model.backbone).__name__,
+            "architecture": type(getattr(self.model, "backbone", self.model)).__name__,
             "parameters": sum(p.numel() for p in self.model.parameters()),
             "dtype": str(next(self.model.parameters()).dtype).removeprefix("torch."),
-            "head": self.head,
-            "num_classes": self.num_classes,
-            "cutpoints": self.cutpoints,
-            "temperature": self.temperature,
             "template": self.template.kind,
             "max_tokens": self.max_tokens,
         }
@@ -186,6 +174,56 @@ class RewardModel:
             for index, score in zip(batch, self._score_batch([items[i] for i in batch]), strict=True):
                 scores[index] = score
         return [score for score in scores if score is not None]
+
+    @abstractmethod
+    def _score_batch(self, items: Sequence[Encoded]) -> list[Score]:
+        """One forward pass."""
+
+
+class RewardModel(TextScorer):
+    """A loaded checkpoint with an ordinal head."""
+
+    model: OrdinalModel
+
+    def __init__(
+        self, model: OrdinalModel, tokenizer: Any, template: InputTemplate, name: str = "", temperature: float = 1.0
+    ) -> None:
+        super().__init__(model, tokenizer, template, name)
+        self.temperature = temperature
+        self.head: HeadKind = model.head
+        self.cutpoints = None if model.cutpoints is None else tuple(model.cutpoints().tolist())
+        self.num_classes = 1 + (_config(model).num_labels if self.cutpoints is None else len(self.cutpoints))
+
+    @classmethod
+    def load(
+        cls,
+        path: str | Path,
+        device: str = "cpu",
+        dtype: str = "float32",
+        template: str | None = None,
+        trust_remote_code: bool = False,
+    ) -> Self:
+        """From a directory; `template` is a file, or "chat" for the tokenizer's own chat template.
+
+        Raises CheckpointError naming what is missing or does not fit.
+        """
+        found = None if template == CHAT else _template_of(Path(path), template)
+        backbone, tokenizer = from_pretrained(str(path), dtype, trust_remote_code)
+        chosen = found or chat_template(tokenizer, backbone.config, str(path))
+        described = _described(backbone.config, str(path))
+        check_positions(backbone.config, chosen, str(path))
+        model = OrdinalModel(backbone, described["head"], described.get("cutpoints"))
+        return cls(model.to(device), tokenizer, chosen, str(path), described.get("temperature", 1.0))
+
+    def describe(self) -> dict[str, Any]:
+        """As of every scorer, and its head."""
+        head = {
+            "head": self.head,
+            "num_classes": self.num_classes,
+            "cutpoints": self.cutpoints,
+            "temperature": self.temperature,
+        }
+        return super().describe() | head
 
     @torch.inference_mode()
     def _score_batch(self, items: Sequence[Encoded]) -> list[Score]:
@@ -211,84 +249,6 @@ class RewardModel:
         ]
 
 
-def token_batches(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
-    """Positions grouped by similar length, each group at most `batch_tokens` when padded, or a single item.
-
-    >>> list(token_batches([5, 1, 4, 1], batch_tokens=8))
-    [[1, 3], [2], [0]]
-    """
-    batch: list[int] = []
-    for position in sorted(range(len(lengths)), key=lambda i: lengths[i]):
-        if batch and lengths[position] * (len(batch) + 1) > batch_tokens:
-            yield batch
-            batch = []
-        batch.append(position)
-    if batch:
-        yield batch
-
-
-def pad(ids: Sequence[Sequence[int]], pad_token_id: int) -> tuple[Tensor, Tensor]:
-    """Right-padded (B, T) ids and attention mask, both int64."""
-    width = max(map(len, ids))
-    input_ids = torch.tensor([[*row, *[pad_token_id] * (width - len(row))] for row in ids])
-    attention_mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in ids])
-    return input_ids, attention_mask
-
-
-def pad_id(tokenizer: Any) -> int:
-    if tokenizer.pad_token_id is None:
-        raise CheckpointError(
-            f"{tokenizer.name_or_path}: the tokenizer has no pad token; name one (train: --pad-token)"
-        )
-    return int(tokenizer.pad_token_id)
-
-
-def load_tokenizer(name: str, trust_remote_code: bool = False, pad_token: str | None = None) -> Any:
-    """Tokenizer of a backbone or checkpoint, with a pad token. Raises CheckpointError."""
-    from transformers import AutoTokenizer
-
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(model_directory(name), trust_remote_code=trust_remote_code)
-    except (OSError, ValueError, KeyError) as error:
-        raise CheckpointError(f"{name}: its tokenizer cannot be loaded: {error}") from error
-    if tokenizer.pad_token_id is None and pad_token is not None:
-        if pad_token not in tokenizer.get_vocab():
-            raise CheckpointError(f"{name}: pad_token: found {pad_token!r}, which is not in the tokenizer's vocabulary")
-        tokenizer.pad_token = pad_token
-    pad_id(tokenizer)
-    return tokenizer
-
-
-def _from_pretrained(
-    name: str, dtype: str, trust_remote_code: bool, pad_token: str | None = None, **kwargs: Any
-) -> tuple[Any, Any]:
-    """(sequence-classification model, tokenizer), pad token checked. Raises CheckpointError."""
-    from safetensors import SafetensorError
-    from transformers import AutoModelForSequenceClassification
-    from transformers.utils import logging
-
-    source, fresh_head = model_directory(name), bool(kwargs)
-    options = {"trust_remote_code": trust_remote_code}
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()  # what is missing is checked below, not warned of
-    tokenizer = load_tokenizer(name, trust_remote_code, pad_token)
-    try:
-        model, info = AutoModelForSequenceClassification.from_pretrained(
-            source,
-            dtype=getattr(torch, dtype),
-            ignore_mismatched_sizes=fresh_head,
-            output_loading_info=True,
-            **options,
-            **kwargs,
-        )
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        raise CheckpointError(f"{name}: cannot be loaded as a sequence-classification model: {error}") from error
-    if info["missing_keys"] and not fresh_head:
-        raise CheckpointError(f"{name}: weights are missing from the checkpoint: {sorted(info['missing_keys'])}")
-    model.config.pad_token_id = pad_id(tokenizer)
-    return model, tokenizer
-
-
 def _template_of(directory: Path, template: str | None) -> InputTemplate:
     if template is not None:
         return InputTemplate.load(Path(template))
@@ -312,7 +272,8 @@ def _described(config: Any, name: str) -> dict[str, Any]:
     return described
 
 
-def _check_positions(config: Any, template: InputTemplate, name: str) -> None:
+def check_positions(config: Any, template: InputTemplate, name: str) -> None:
+    """Raises CheckpointError where the template allows more tokens than the model has positions."""
     positions = getattr(config, "max_position_embeddings", None)
     if positions is not None and template.max_tokens > positions:
         raise CheckpointError(

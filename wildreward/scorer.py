@@ -1,4 +1,5 @@
-"""What can score conversations: our checkpoints now; a served URL, or any object with this one method, as well.
+"""What can score conversations: checkpoints, callables (callable_scorer.py), running scorers (pipelines/served.py), or
+any object with this one method.
 
 class Shortest:
     def score(self, conversations):
@@ -10,52 +11,67 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from wildreward.template import Message
+from wildreward.checkpoint import CHAT, fingerprint, is_scalar, local_directory
+from wildreward.template import InputTemplate, Message
 
 if TYPE_CHECKING:
-    from wildreward.reward_model import Score
+    from wildreward.reward_model import Score, TextScorer
 
 Conversation = Sequence[Message]
 ROLES = ("system", "user", "assistant")
 
 
-class Scorer(Protocol):
-    """Scores conversations that end with the assistant's reply, one Score each, in order."""
+@dataclass(frozen=True)
+class Unscored:
+    """Why a conversation has no score: a reason to count by, and the detail."""
 
-    def score(self, conversations: Sequence[Conversation]) -> list["Score"]: ...
+    reason: str
+    detail: str = ""
+
+
+class Scorer(Protocol):
+    """Scores conversations that end with the assistant's reply: for each its Score or why there is none, in order."""
+
+    def score(self, conversations: Sequence[Conversation]) -> Sequence["Score | Unscored"]: ...
 
 
 class ScorerSource(Protocol):
-    """A small picklable recipe of a scorer, sent to where it runs. `load` may raise CheckpointError."""
+    """A small picklable recipe of a scorer, sent to where it runs."""
 
-    def load(self) -> Scorer: ...
+    def load(self) -> Scorer:
+        """Called once in each replica. May raise WildrewardError."""
+
+    def identity(self) -> str:
+        """What the scores depend on besides the texts, as a name for a cache. Called where the run was started."""
 
 
 @dataclass(frozen=True)
 class CheckpointScorer:
-    """Recipe of a RewardModel and how it is batched; `load()` gives the loaded model."""
+    """Recipe of a reward model from a directory or hub id, and how it is batched; `load()` gives the loaded model."""
 
     checkpoint: str
     template: str | None = None
+    """A template file, or "chat" for the tokenizer's own chat template."""
     device: str = "cpu"
     dtype: str = "float32"
     batch_tokens: int = 8192
     trust_remote_code: bool = False
 
     def load(self) -> "LoadedCheckpoint":
-        from wildreward.reward_model import RewardModel
+        return LoadedCheckpoint(load_checkpoint(self), self.batch_tokens)
 
-        model = RewardModel.load(self.checkpoint, self.device, self.dtype, self.template, self.trust_remote_code)
-        return LoadedCheckpoint(model, self.batch_tokens)
+    def identity(self) -> str:
+        return f"checkpoint-{fingerprint(self.checkpoint, self.template)}-{self.dtype}"
 
 
 @dataclass(frozen=True)
 class LoadedCheckpoint:
-    """A RewardModel that scores in batches of a fixed number of tokens."""
+    """A reward model that scores in batches of a fixed number of tokens."""
 
-    model: Any
+    model: "TextScorer"
     batch_tokens: int
 
     def score(self, conversations: Sequence[Conversation]) -> list["Score"]:
@@ -65,12 +81,21 @@ class LoadedCheckpoint:
         return self.model.describe()
 
 
-@dataclass(frozen=True)
-class Unscored:
-    """Why a conversation has no score: a reason to count by, and the detail."""
+def load_checkpoint(source: CheckpointScorer) -> "TextScorer":
+    """An ordinal checkpoint of ours, or a scalar reward model of another maker. Raises CheckpointError."""
+    from wildreward.reward_model import RewardModel
+    from wildreward.scalar_reward_model import ScalarRewardModel
 
-    reason: str
-    detail: str = ""
+    directory = local_directory(source.checkpoint)
+    template, device, dtype, trusted = source.template, source.device, source.dtype, source.trust_remote_code
+    model: TextScorer
+    if is_scalar(directory):
+        own = None if template is None or template == CHAT else InputTemplate.load(Path(template))
+        model = ScalarRewardModel.load(directory, device, dtype, own, trusted)
+    else:
+        model = RewardModel.load(directory, device, dtype, template, trusted)
+    model.name = source.checkpoint
+    return model
 
 
 def score_each(scorer: Scorer, conversations: Sequence[Conversation]) -> list["Score | Unscored"]:
@@ -83,8 +108,10 @@ def score_each(scorer: Scorer, conversations: Sequence[Conversation]) -> list["S
     return [problem or scores[key] for key, problem in zip(keys, problems, strict=True)]
 
 
-def _checked(score: "Score") -> "Score | Unscored":
-    return score if math.isfinite(score.score) else Unscored("nan_score", f"score is {score.score}")
+def _checked(score: "Score | Unscored") -> "Score | Unscored":
+    if isinstance(score, Unscored) or math.isfinite(score.score):
+        return score
+    return Unscored("nan_score", f"score is {score.score}")
 
 
 def content_key(messages: Conversation) -> str:

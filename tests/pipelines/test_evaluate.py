@@ -103,3 +103,61 @@ def test_a_checkpoint_that_does_not_load_is_one_plain_line(
     said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("wildreward: error:")]
     assert len(said) == 1
     assert "cannot be loaded" in said[0]
+
+
+MINE = """
+import pathlib
+HERE = pathlib.Path(__file__).parent
+
+def length(conversations):
+    replies = [messages[-1]["content"] for messages in conversations]
+    if (HERE / "broken").exists() and any(len(reply) < 20 for reply in replies):
+        raise RuntimeError("the short ones fail")
+    with (HERE / "scored.txt").open("a") as handle:
+        handle.writelines(reply + chr(10) for reply in replies)
+    return [float(len(reply)) for reply in replies]
+"""
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_what_was_scored_is_not_scored_again_after_a_crash_or_with_other_measures(
+    inputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A callable that logs what it is asked for: it fails in its last block first, and works the second time.
+
+    Its blocks count as long ones, which are kept before they are handed on.
+    """
+    (tmp_path / "mine.py").write_text(MINE)
+    (tmp_path / "broken").touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("pipelines.scoring._BLOCK_ROWS", 4)
+    monkeypatch.setattr("pipelines.scoring.FLUSH_S", 0.0)
+    given = ["--callable", "mine:length", "--input", str(inputs / "pairs.parquet"), "--output", "out"]
+    assert main(["evaluate", *given, "--bootstrap", "50"]) == 1
+    assert "the short ones fail" in capsys.readouterr().err
+    first = (tmp_path / "scored.txt").read_text().splitlines()
+    assert 0 < len(first) < len(set(REPLIES))
+    (tmp_path / "broken").unlink()
+    assert main(["evaluate", *given, "--bootstrap", "50"]) == 0
+    assert f"{len(first)} were found in the cache" in capsys.readouterr().out
+    scored = (tmp_path / "scored.txt").read_text().splitlines()
+    assert sorted(scored) == sorted(REPLIES)
+
+    assert main(["evaluate", *given, "--bootstrap", "60", "--confidence", "0.9", "--baseline", "out"]) == 0
+    assert (tmp_path / "scored.txt").read_text().splitlines() == scored
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert results["options"]["replicates"] == 60
+    assert results["model"]["callable"] == "mine:length"
+    accuracy = results["comparison"]["sets"]["pairs"]["metrics"]["accuracy"]
+    assert accuracy["others"]["model"]["difference"] == {"value": 0.0, "low": 0.0, "high": 0.0}
+    shown = capsys.readouterr().out
+    assert "30 were found in the cache" in shown
+    assert "no difference" in shown
+
+
+def test_exactly_one_scorer_is_asked_for_by_name(capsys: pytest.CaptureFixture[str]) -> None:
+    given = ["--input", "x", "--output", "y"]
+    for flags, found in (([], "none"), (["--checkpoint", "c", "--url", "http://x"], "--checkpoint and --url")):
+        assert main(["evaluate", *flags, *given]) == 2
+        said = capsys.readouterr().err
+        assert f"exactly one of --checkpoint, --url, --handle, --callable says what scores; found {found}" in said

@@ -12,7 +12,7 @@ from tests.train.conftest import wildfb_rows
 from train import tokens
 from train.program import open_backbone, prepare
 from wildreward.errors import CheckpointError, DataError, UsageError
-from wildreward.reward_model import load_tokenizer
+from wildreward.pretrained import load_tokenizer
 from wildreward.settings.train import TrainSettings
 from wildreward.template import InputTemplate
 

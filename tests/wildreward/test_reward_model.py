@@ -49,6 +49,8 @@ def test_a_score_carries_a_distribution_and_its_cuts(checkpoint: Path) -> None:
     model = RewardModel.load(checkpoint)
     score = model.score([conversation("four " * 10, prompt="word " * 1000)])[0]
     assert 1 <= score.score <= 4
+    assert score.probs is not None
+    assert score.prompt_tokens_cut is not None
     assert sum(score.probs) == pytest.approx(1, abs=1e-6)
     assert score.score == pytest.approx(sum(k * p for k, p in enumerate(score.probs, start=1)), abs=1e-5)
     assert score.tokens == model.max_tokens

@@ -53,6 +53,8 @@ class Metric:
     chance: float | None
     higher_is_better: bool
     baselines: Mapping[str, BaselineResult]
+    samples: Samples | None = field(default=None, repr=False, compare=False)
+    """The model's value on every resample: of the same items in the same groups, another model's can be paired with."""
 
     @property
     def against_chance(self) -> str | None:
@@ -111,7 +113,7 @@ def _metric(
         for baseline in measure.baselines
         for sample in [samples[f"{name}\n{baseline}"]]
     }
-    return Metric(estimate(model), int(members_N.sum()), measure.chance, measure.higher_is_better, baselines)
+    return Metric(estimate(model), int(members_N.sum()), measure.chance, measure.higher_is_better, baselines, model)
 
 
 def _verdict(side: int | None, higher_is_better: bool, reference: str, undecided: str) -> str:

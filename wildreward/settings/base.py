@@ -14,14 +14,17 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from wildreward.errors import UsageError
 
-PATH_FIELDS = {
-    "output", "input", "eval_input", "checkpoint", "policy", "backbone", "template", "token_file",
-    "judge_cache", "judge_tokenizer", "export_template",
+WRITTEN_PATH_FIELDS = {"output", "score_cache", "judge_cache"}
+"""Fields with a local path that may not be there yet; `none` means no path."""
+
+PATH_FIELDS = WRITTEN_PATH_FIELDS | {
+    "input", "eval_input", "checkpoint", "policy", "backbone", "template", "token_file", "baseline", "results",
+    "judge_tokenizer", "export_template",
 }  # fmt: skip
 """Fields that may hold a local path."""
 
-NEW_PATH_FIELDS = {"output", "judge_cache"}
-"""Those whose path need not be there yet; `none` means no path."""
+NOT_PATHS = {"minilm", "chat"}
+"""Names that settings of these fields know."""
 
 
 class Settings(BaseModel):
@@ -71,10 +74,8 @@ class StageSettings(Settings):
             value = getattr(self, name)
             if isinstance(value, tuple):
                 update[name] = tuple(map(_absolute, value))
-            elif value and name in NEW_PATH_FIELDS and value != "none":
-                update[name] = value if "://" in value else os.path.abspath(value)
             elif value and "Literal" not in str(type(self).model_fields[name].annotation):
-                update[name] = _absolute(value)
+                update[name] = _made_absolute(name, value)
         return self.model_copy(update=update)
 
 
@@ -82,10 +83,15 @@ def _in_ray_job() -> bool:
     return "working_dir_files" in Path.cwd().parts
 
 
+def _made_absolute(name: str, value: str) -> str:
+    is_written = name in WRITTEN_PATH_FIELDS and "://" not in value and value != "none"
+    return os.path.abspath(value) if is_written else _absolute(value)
+
+
 def _absolute(path: str) -> str:
     """Hub ids, URLs and names such as "minilm" are no paths here, and stay as they are."""
     is_path = os.path.exists(path) or any(sign in path for sign in "*?[")
-    return os.path.abspath(path) if is_path and "://" not in path and path != "minilm" else path
+    return os.path.abspath(path) if is_path and "://" not in path and path not in NOT_PATHS else path
 
 
 def _explain(cls: type[Settings], item: Any, where: str) -> str:

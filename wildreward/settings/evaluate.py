@@ -11,6 +11,12 @@ class EvaluateSettings(ScoringSettings):
     """Which model is measured on what, and how sure that is. --input takes benchmarks by name (rewardbench, rm-bench,
     NAME=PATH for local files; wildreward/benchmarks/catalog.py), WildFB rows, pairs, ratings and candidate sets."""
 
+    baseline: str | None = Field(default=None, min_length=1)
+    """Second model, compared on the same items: the output of an earlier evaluation, or a checkpoint to score too."""
+
+    score_cache: str | None = None
+    """Directory of scores by model and text: what is there is not scored again. Default: score_cache in --output."""
+
     bootstrap: int = Field(default=1000, ge=0, le=100_000)
     """Resamples behind every interval. 0: values alone, no intervals and no verdicts."""
 

@@ -1,20 +1,33 @@
-"""Settings that `evaluate` and `score` share: which reward model, and how it is placed on the cluster."""
+"""Settings that `evaluate` and `score` share: what scores, and how it is placed on the cluster."""
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from wildreward.settings.base import StageSettings
 
+SCORERS = ("checkpoint", "url", "handle", "callable")
+
 
 class ScoringSettings(StageSettings):
-    """Batch scoring with a checkpoint: Ray actors, each with a copy of the model."""
+    """Batch scoring on Ray actors. What scores is exactly one of checkpoint, url, handle and callable."""
 
-    checkpoint: str = Field(min_length=1)
-    """Reward model: a directory written by `wildreward train`, or a hub id."""
+    checkpoint: str | None = Field(default=None, min_length=1)
+    """Reward model: a directory written by `wildreward train`, any scalar Hugging Face reward model, or a hub id."""
+
+    url: str | None = Field(default=None, pattern="^https?://")
+    """Running scorer: the base URL of `wildreward serve`, or a URL that ends with /get_reward (OpenRLHF's shape; with
+    --template TOKENIZER). A bearer token is taken from WILDREWARD_TOKEN."""
+
+    handle: str | None = Field(default=None, min_length=1)
+    """Running scorer: name of a `wildreward serve` application on the same cluster, asked without HTTP."""
+
+    callable: str | None = Field(default=None, pattern="^[^:]+:[^:]+$")
+    """module:function that gets a list of conversations and returns as many numbers (wildreward/callable_scorer.py)."""
 
     template: str | None = None
-    """Template file (wildreward_template.json) for a checkpoint that carries none."""
+    """Template file (wildreward_template.json) for a checkpoint that carries none, or "chat" for its tokenizer's own
+    chat template, which a scalar reward model is read with anyway."""
 
     trust_remote_code: bool = False
     """Run model code that the checkpoint brings along."""
@@ -36,3 +49,11 @@ class ScoringSettings(StageSettings):
 
     threads: int | None = Field(default=None, ge=1)
     """CPU threads of each copy. Default: the cores of its machine, divided by the copies."""
+
+    @model_validator(mode="after")
+    def _one_scorer(self) -> "ScoringSettings":
+        given = [name for name in SCORERS if getattr(self, name)]
+        if len(given) != 1:
+            found = " and ".join(f"--{name}" for name in given) or "none"
+            raise ValueError(f"exactly one of --{', --'.join(SCORERS)} says what scores; found {found}")
+        return self

@@ -1,0 +1,64 @@
+"""Which scorer the settings mean, and its place on the cluster: for every stage that scores."""
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pipelines.served import ServedScorer
+from wildreward.callable_scorer import CallableScorer
+from wildreward.checkpoint import check_files
+from wildreward.errors import UsageError
+from wildreward.scorer import CheckpointScorer, ScorerSource
+from wildreward.settings.scoring import ScoringSettings
+
+
+@dataclass(frozen=True)
+class Placement:
+    """How many copies of a scorer, and what each takes. `batch_tokens` says how large its blocks of texts are."""
+
+    replicas: int
+    gpus: float
+    threads: int
+    batch_tokens: int
+
+
+def source_of(settings: ScoringSettings) -> ScorerSource:
+    """The recipe of the scorer; what can be wrong with it is found before anything starts. Raises UsageError."""
+    if settings.callable:
+        source = CallableScorer(settings.callable, os.getcwd())
+        source.find()
+        return source
+    if settings.checkpoint is None:
+        return ServedScorer.of(settings.url, settings.handle, settings.template)
+    check_files(settings.checkpoint, settings.template)
+    return CheckpointScorer(
+        _absolute(settings.checkpoint),
+        settings.template and _absolute(settings.template),
+        dtype=settings.dtype,
+        batch_tokens=settings.batch_tokens,
+        trust_remote_code=settings.trust_remote_code,
+    )
+
+
+def _absolute(path: str) -> str:
+    return str(Path(path).absolute()) if Path(path).exists() else path
+
+
+def placed(settings: ScoringSettings, source: ScorerSource) -> tuple[ScorerSource, Placement]:
+    """The recipe for the device it gets on the connected cluster, and its place there.
+
+    A checkpoint takes the GPUs there are; a callable takes one a copy only with --device cuda; a running scorer none.
+    Raises UsageError for cuda without a GPU.
+    """
+    import ray
+
+    gpus = int(ray.cluster_resources().get("GPU", 0))
+    if settings.device == "cuda" and not gpus:
+        raise UsageError("--device cuda: the cluster has no GPU; allowed are auto and cpu")
+    takes_gpus = settings.device == "cuda" or (settings.device == "auto" and isinstance(source, CheckpointScorer))
+    on_gpu = bool(gpus) and takes_gpus and not isinstance(source, ServedScorer)
+    replicas = settings.replicas or (gpus if on_gpu else 1)
+    threads = settings.threads or max(1, (os.cpu_count() or 1) // replicas)
+    if isinstance(source, CheckpointScorer):
+        source = replace(source, device="cuda" if on_gpu else "cpu")
+    return source, Placement(replicas, 1.0 if on_gpu else 0.0, threads, settings.batch_tokens)

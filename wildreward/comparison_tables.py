@@ -1,0 +1,71 @@
+"""A comparison as tables, for the console and for a report."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from typing import TextIO
+
+from wildreward.comparison import Comparison, Difference
+from wildreward.console import print_table
+from wildreward.evaluation import show
+from wildreward.evaluation_console import shown_metrics
+from wildreward.report import Report
+
+HEADERS = ("set", "metric", "n", "first", "other", "value", "difference", "p", "verdict")
+
+
+def rows(comparison: Comparison, everything: bool = False) -> Iterator[tuple[str, ...]]:
+    """One row a metric and model: the main metrics of each kind, or all of them, those of subsets too."""
+    for name, found in comparison.sets.items():
+        wanted = found.metrics if everything else shown_metrics(found.kind, found.metrics)
+        for metric in wanted:
+            compared = found.metrics[metric]
+            for other, said in compared.others.items():
+                yield (name, metric, str(compared.count), show(compared.first), other, *_cells(said))
+
+
+def _cells(said: Difference) -> tuple[str, ...]:
+    return (show(said.value), _signed(said), "" if said.p is None else f"{said.p:.3f}", said.verdict)
+
+
+def _signed(said: Difference) -> str:
+    found = said.difference
+    if found.value is None:
+        return "-"
+    if found.low is None or found.high is None:
+        return f"{found.value:+.3f}"
+    return f"{found.value:+.3f} [{found.low:+.3f}, {found.high:+.3f}]"
+
+
+def sentences(comparison: Comparison) -> Iterator[str]:
+    """What is compared, and which items and sets could not be."""
+    yield f"first: {comparison.first}; a difference is another model minus it, on the same items and resamples"
+    for name, found in comparison.sets.items():
+        left = ", ".join(f"{count} of {who}" for who, count in found.left_out.items() if count)
+        yield f"{name}: {found.matched} items matched by id" + (f"; without a match: {left}" if left else "")
+    for name, reason in comparison.not_compared.items():
+        yield f"{name}: not compared: {reason}"
+
+
+def print_comparison(comparison: Comparison, stream: TextIO | None = None) -> None:
+    stream = stream or sys.stdout
+    print("", file=stream)
+    print_table(HEADERS, list(rows(comparison)), stream)
+    print("", file=stream)
+    for sentence in sentences(comparison):
+        print(sentence, file=stream)
+
+
+def add_comparison(report: Report, comparison: Comparison) -> None:
+    """The same, with every metric, as a part of a report."""
+    report.heading("Comparison")
+    for sentence in sentences(comparison):
+        report.text(sentence)
+    report.text("Intervals and p-values are of each metric by itself; of twenty metrics one differs by chance.")
+    report.table(HEADERS, rows(comparison, everything=True))
+
+
+def comparison_html(comparison: Comparison, names: Sequence[str]) -> str:
+    """A page of its own."""
+    report = Report(f"Comparison of {len(names)} evaluations")
+    add_comparison(report, comparison)
+    return report.html()
