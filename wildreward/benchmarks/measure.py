@@ -1,6 +1,6 @@
 """A model's statistic beside its baselines: values, intervals, paired differences, and what they allow to be said."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -33,6 +33,8 @@ class Measure:
     higher_is_better: bool = True
     members_N: Array | None = None
     """The items it is about, when not all: too few groups among them give no interval."""
+    parts: Sequence[Array] = ()
+    """Items (N,) that must each hold enough groups too: the two sides of a balanced mean."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,7 @@ def _metric(
     name: str, measure: Measure, samples: Mapping[str, Samples], groups_N: Array, options: MeasureOptions
 ) -> Metric:
     members_N = np.ones(len(groups_N), dtype=bool) if measure.members_N is None else measure.members_N
-    enough = len(np.unique(groups_N[members_N])) >= MIN_GROUPS
+    enough = all(len(np.unique(groups_N[part_N])) >= MIN_GROUPS for part_N in (members_N, *measure.parts))
 
     def estimate(sample: Samples) -> Estimate:
         made = sample.estimate(options.confidence)
