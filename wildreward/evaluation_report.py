@@ -4,19 +4,19 @@ The page loads nothing from elsewhere and holds no text of the data. Which pictu
 (wildreward/evaluation_report_pictures.py), not by its kind.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from wildreward.benchmarks.evaluation_set import EvaluationSet, SetResult
 from wildreward.benchmarks.measure import MeasureOptions, Metric
+from wildreward.bootstrap import Estimate
 from wildreward.evaluation import Evaluation, show, verdicts
 from wildreward.evaluation_report_pictures import pictures
 from wildreward.formatting import FEATURES
 from wildreward.report import Report
 
 _SUMMARY = ("set", "rows", "metric", "model", "length alone", "model - length", "verdict")
-_BASELINES = ("length", "random", "constant", "labels")
-
+_SAID_ELSEWHERE = {"direction_of_length", "confusion_axes"}
 _SECTIONS = ("Quality", "Calibration", "Length", "Formatting")
 _CALIBRATION = ("ece", "brier", "log_loss", "ranked_probability_score", "rating_calibration_error")
 
@@ -72,22 +72,24 @@ def _set(report: Report, name: str, found: EvaluationSet, result: SetResult) -> 
     for section in _SECTIONS:
         metrics = {key: metric for key, metric in result.metrics.items() if section_of(key) == section}
         if metrics:
-            _metrics_table(report, ("metric",), [((_plain(key),), metric) for key, metric in metrics.items()], section)
+            rows = [((_named(key, result.extra),), metric) for key, metric in metrics.items()]
+            _metrics_table(report, ("metric",), rows, section)
         if section == _SECTIONS[0]:
             report.pictures(pictures(result))
     if result.subsets:
-        rows = [
+        by_subset = [
             ((subset, _plain(key)), metric)
             for subset, found_ in result.subsets.items()
             for key, metric in found_.items()
         ]
-        _metrics_table(report, ("subset", "metric"), rows, "By subset")
+        _metrics_table(report, ("subset", "metric"), by_subset, "By subset")
 
 
 def _facts(extra: Mapping[str, Any]) -> str:
     """The single values of a set's facts, and that position cannot matter."""
-    said = [f"{_plain(key)}: {value}" for key, value in extra.items() if isinstance(value, str | int | float)]
-    said += [f"{_plain(key)}: {', '.join(value)}" for key, value in extra.items() if _is_names(value)]
+    shown = {key: value for key, value in extra.items() if key not in _SAID_ELSEWHERE}
+    said = [f"{_plain(key)}: {value}" for key, value in shown.items() if isinstance(value, str | int | float)]
+    said += [f"{_plain(key)}: {', '.join(value)}" for key, value in shown.items() if _is_names(value)]
     position = extra.get("position")
     if position:
         same = f"{position['consistent']} of {position['pairs']} pairs"
@@ -117,24 +119,40 @@ def _metrics_table(
     report: Report, names: tuple[str, ...], rows: Sequence[tuple[tuple[str, ...], Metric]], title: str
 ) -> None:
     """Columns that no metric of the table has are left out; all but the first table are folded."""
-    baselines = [who for who in _BASELINES if any(who in metric.baselines for _, metric in rows)]
-    headers = [*names, "n", "model"]
-    for who in baselines:
-        headers += [who, f"model - {who}"]
-    judged = any(metric.against_chance for _, metric in rows)
-    cells = [
-        (*key, *_cells(metric, baselines), *([metric.against_chance or ""] if judged else [])) for key, metric in rows
+    columns = [
+        (header, cell)
+        for header, cell in _COLUMNS.items()
+        if header in {"n", "model"} or any(cell(metric) for _, metric in rows)
     ]
-    report.table([*headers, *(["against chance"] if judged else [])], cells, title, folded=title != "Quality")
+    cells = [(*key, *(cell(metric) for _, cell in columns)) for key, metric in rows]
+    report.table([*names, *(header for header, _ in columns)], cells, title, folded=title != _SECTIONS[0])
 
 
-def _cells(metric: Metric, baselines: list[str]) -> Iterator[Any]:
-    yield metric.count
-    yield show(metric.estimate)
-    for who in baselines:
-        beside = metric.baselines.get(who)
-        yield show(beside.estimate) if beside else ""
-        yield show(beside.difference) if beside else ""
+def _beside(who: str, part: str) -> Callable[[Metric], str]:
+    """A baseline's "estimate", or "difference" from the model; empty where the metric has no such baseline."""
+    return lambda metric: show(getattr(metric.baselines[who], part)) if who in metric.baselines else ""
+
+
+def _value_of(who: str) -> Callable[[Metric], str]:
+    return lambda metric: show(Estimate(metric.baselines[who].estimate.value)) if who in metric.baselines else ""
+
+
+_COLUMNS: Mapping[str, Callable[[Metric], Any]] = {
+    "n": lambda metric: metric.count,
+    "model": lambda metric: show(metric.estimate),
+    "length": _beside("length", "estimate"),
+    "model - length": _beside("length", "difference"),
+    "labels": _beside("labels", "estimate"),
+    "model - labels": _beside("labels", "difference"),
+    "random": _value_of("random"),
+    "constant": _value_of("constant"),
+    "than chance": lambda metric: (metric.against_chance or "").removesuffix(" than chance"),
+}
+
+
+def _named(name: str, extra: Mapping[str, Any]) -> str:
+    """A metric's name in words; the lowest of the subsets with the name of that subset."""
+    return f"{_plain(name)} ({extra['min_subset']})" if name == "min_subset_accuracy" else _plain(name)
 
 
 def _plain(name: str) -> str:

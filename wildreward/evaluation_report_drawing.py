@@ -12,6 +12,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from wildreward.bootstrap import MIN_GROUPS
+
 COLORS = {"model": "#2563eb", "length": "#c2670c", "random": "#6b7280"}
 OTHERS = ("#2563eb", "#c2670c", "#15803d", "#a21caf", "#b91c1c", "#0e7490", "#854d0e", "#4d7c0f", "#7c3aed", "#334155")
 
@@ -27,23 +29,28 @@ def panel(height: float = 3.5) -> tuple[Figure, Axes]:
 
 
 def curves(
-    series: Mapping[str, Sequence[CurvePoint]], reference: float | None = None, diagonal: bool = False
+    series: Mapping[str, Sequence[CurvePoint]], reference: float | None = None, reliability_from: float | None = None
 ) -> Figure:
-    """A line for each series with its intervals; dots grow with the count. Points without a value are left out."""
+    """A line for each series with its intervals; dots grow with the count. Points without a value are left out, and
+    those about fewer than MIN_GROUPS items are pale and off the line."""
     figure, axes = panel()
-    if diagonal:
-        axes.axline((0, 0), slope=1, color="#9ca3af", linewidth=1, linestyle="--")
+    if reliability_from is not None:
+        axes.plot([reliability_from, 1], [reliability_from, 1], color="#9ca3af", linewidth=1, linestyle="--")
+        axes.set(xlim=(reliability_from - 0.02, 1.02), ylim=(-0.02, 1.02))
     if reference is not None:
         axes.axhline(reference, color="#9ca3af", linewidth=1, linestyle="--")
     for place, (name, points) in enumerate(series.items()):
         known = [point for point in points if point["value"] is not None]
         color = COLORS.get(name, OTHERS[place % len(OTHERS)])
-        axes.plot([p["x"] for p in known], [p["value"] for p in known], color=color, linewidth=1.4, label=name)
+        sure = [point for point in known if point["count"] >= MIN_GROUPS]
+        axes.plot([p["x"] for p in sure], [p["value"] for p in sure], color=color, linewidth=1.4, label=name)
         if name in COLORS and name != "model":
             continue
         most = max((point["count"] for point in known), default=1)
         sizes = [8 + 40 * point["count"] / most for point in known]
-        axes.scatter([p["x"] for p in known], [p["value"] for p in known], s=sizes, color=color, zorder=3)
+        shades = [1.0 if point["count"] >= MIN_GROUPS else 0.35 for point in known]
+        x, y = [point["x"] for point in known], [point["value"] for point in known]
+        axes.scatter(x, y, s=sizes, color=color, alpha=shades, zorder=3)
         _intervals(axes, known, color)
     if len(series) > 1:
         axes.legend(frameon=False)
@@ -78,11 +85,11 @@ def bars(found: Sequence[Bar], xlabel: str, reference: float | None = None) -> F
     if marks:
         x, y = list(marks.values()), list(marks)
         axes.scatter(x, y, marker="D", s=28, color=COLORS["length"], label="length alone", zorder=4)
-        axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, 1.12 + 0.5 / len(found)), ncols=2)
+        axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
     if reference is not None:
         axes.axvline(reference, color="#6b7280", linewidth=1, linestyle="--")
     axes.set_yticks(places, [bar.label for bar in found])
-    axes.invert_yaxis()
+    axes.set_ylim(len(found) - 0.4, -0.6)
     axes.set_xlabel(xlabel)
     return figure
 

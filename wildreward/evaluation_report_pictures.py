@@ -12,18 +12,19 @@ from typing import Any
 from wildreward import evaluation_report_drawing as draw
 from wildreward.benchmarks.evaluation_set import SetResult
 from wildreward.benchmarks.measure import Metric
+from wildreward.bootstrap import MIN_GROUPS
 from wildreward.evaluation_report_drawing import Bar
 from wildreward.formatting import FEATURES
 from wildreward.report import Picture
 
 PREFIXES = ("", "preference_")
-MAX_SUBSETS = 40
+MAX_SUBSETS = 20
 
 
 def pictures(result: SetResult) -> Iterator[Picture]:
     """Every picture for which the set has the data."""
     for prefix in PREFIXES:
-        for make in (_margins, _curves, _length_bars, _format_bars, _gain_bars):
+        for make in (_margins, _curves, _length_bars, _gain_bars, _format_bars):
             yield from make(result, prefix)
     yield from _scores(result)
     yield from _confusion(result)
@@ -38,7 +39,10 @@ class CurveSpec:
     ylabel: str
     caption: str
     reference: float | None = None
-    diagonal: bool = False
+    reliability_from: float | None = None
+    """Of a reliability curve: the lowest probability. A dashed diagonal is drawn from there to 1."""
+    levels: bool = False
+    """The x axis has no places between its points."""
 
 
 _CALIBRATED = "A calibrated model lies on the dashed diagonal; below it the model is surer than it should be."
@@ -60,22 +64,28 @@ CURVES: Mapping[str, CurveSpec] = {
         "probability of the preferred reply, sigmoid(|margin|)",
         "share right",
         "Reliability of the preference probability. " + _CALIBRATED,
-        diagonal=True,
+        reliability_from=0.5,
     ),
     "reliability_of_likeliest_class": CurveSpec(
-        "probability of the likeliest class", "share right", "Reliability of the class. " + _CALIBRATED, diagonal=True
+        "probability of the likeliest class",
+        "share right",
+        "Reliability of the class. " + _CALIBRATED,
+        reliability_from=0.0,
     ),
     "reliability_of_classes": CurveSpec(
-        "P(class = k)", "share of class k", "Reliability of each class probability. " + _CALIBRATED, diagonal=True
+        "P(class = k)",
+        "share of class k",
+        "Reliability of each class probability. " + _CALIBRATED,
+        reliability_from=0.0,
     ),
     "reliability_of_thresholds": CurveSpec(
-        "P(class > k)", "share above k", "Reliability of each threshold. " + _CALIBRATED, diagonal=True
+        "P(class > k)", "share above k", "Reliability of each threshold. " + _CALIBRATED, reliability_from=0.0
     ),
     "rating_by_score": CurveSpec(
         "score", "mean rating", "Mean rating in bins of equally many replies by score. It should rise all the way."
     ),
-    "score_by_rating": CurveSpec("rating", "mean score", "Mean score of the replies with each rating."),
-    "score_by_class": CurveSpec("class", "mean score", "Mean score of the replies of each class."),
+    "score_by_rating": CurveSpec("rating", "mean score", "Mean score of the replies with each rating.", levels=True),
+    "score_by_class": CurveSpec("class", "mean score", "Mean score of the replies of each class.", levels=True),
 }
 
 
@@ -84,8 +94,10 @@ def _curves(result: SetResult, prefix: str) -> Iterator[Picture]:
     for name, spec in CURVES.items():
         series = {who: points for who, points in found.get(prefix + name, {}).items() if points}
         if series:
-            figure = draw.curves(series, spec.reference, spec.diagonal)
+            figure = draw.curves(series, spec.reference, spec.reliability_from)
             figure.axes[0].set(xlabel=spec.xlabel, ylabel=spec.ylabel)
+            if spec.levels:
+                figure.axes[0].set_xticks([point["x"] for points in series.values() for point in points])
             yield _picture(prefix, figure, spec.caption, "; ".join(_in_words(*item) for item in series.items()))
 
 
@@ -168,17 +180,18 @@ def _subset_bars(result: SetResult) -> Iterator[Picture]:
         bars = _bars({subset: metrics.get(name) for subset, metrics in result.subsets.items()})
         if bars:
             lowest_first = sorted(bars, key=lambda bar: bar.value)[:MAX_SUBSETS]
-            caption = f"{_plain(name).capitalize()} by subset, the lowest first."
+            shown = f"{len(lowest_first)} of {len(result.subsets)}"
+            caption = f"{_plain(name).capitalize()} of subsets, the lowest first: {shown}."
             yield _bar_picture("", lowest_first, _plain(name), caption, None)
             return
 
 
 def _bars(found: Mapping[str, Metric | None]) -> list[Bar]:
-    """A bar for each metric that is there and has a value; the label ends with the count."""
+    """A bar for each metric that is there and is about enough to be believed; the label ends with the count."""
     bars = []
     for label, metric in found.items():
         value = None if metric is None else metric.estimate.value
-        if metric is None or value is None:
+        if metric is None or value is None or metric.count < MIN_GROUPS:
             continue
         length = metric.baselines.get("length")
         beside = None if length is None else length.estimate.value

@@ -3,6 +3,7 @@
 import base64
 import html
 import io
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,17 +13,22 @@ _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 64rem; margin: 2rem auto; padding: 0 1rem; }
 h1, h2, p, figcaption { overflow-wrap: anywhere; }
 .scroll { overflow-x: auto; margin: 1rem 0; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+table { border-collapse: collapse; font-size: 14px; font-variant-numeric: tabular-nums; }
 caption { text-align: left; font-weight: 600; padding: .3rem 0; }
-th, td { padding: .25rem .7rem; border-bottom: 1px solid #8884; text-align: left; vertical-align: top; }
-td.number { text-align: right; }
-summary { cursor: pointer; font-weight: 600; }
+th, td { padding: .25rem .5rem; border-bottom: 1px solid #8884; text-align: left; vertical-align: top; }
+td.number { text-align: right; } td.figure { white-space: nowrap; } td.words { min-width: 9rem; }
+summary { cursor: pointer; font-weight: 600; } details { margin: .5rem 0; }
 figure { margin: 1.5rem 0; } figure img { max-width: 100%; background: #fff; } figcaption { opacity: .8; }
 .pictures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 26rem), 1fr)); gap: 1.5rem; }
-.pictures figure { margin: 0; } .pictures img { width: 100%; }
+.pictures { align-items: start; } .pictures figure { margin: 0; } .pictures img { width: 100%; }
 @media (prefers-color-scheme: dark) { figure img { filter: invert(.92) hue-rotate(180deg); } }
 @media (max-width: 40rem) { body { margin: 1rem auto; } th, td { padding: .2rem .4rem; font-size: 13px; } }
 """
+
+_FIGURE = re.compile(r"-?\d[\d.]*( \[.*\])?$")
+"""A number, with its interval if it has one: never broken over lines."""
+_WORDS = 18
+"""A cell of more characters is broken over lines, but not narrower than a few words."""
 
 
 @dataclass(frozen=True)
@@ -87,5 +93,8 @@ def _figure(picture: Picture) -> str:
 
 def _cell(value: Any) -> str:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        return f"<td>{html.escape(str(value))}</td>"
+        text = html.escape(str(value))
+        if _FIGURE.match(text):
+            return f'<td class="figure">{text}</td>'
+        return f'<td class="words">{text}</td>' if len(text) > _WORDS else f"<td>{text}</td>"
     return f'<td class="number">{value:,}</td>' if isinstance(value, int) else f'<td class="number">{value:.4g}</td>'

@@ -17,6 +17,9 @@ from wildreward.selective import coverage_steps, equal_bins
 MAX_LEVELS = 10
 """Ratings with more different values than that are not drawn one by one."""
 
+SCORE_BINS, MARGIN_BINS = 25, 40
+"""Bins of the histograms; an even number of margins' bins puts an edge at 0."""
+
 
 @dataclass(frozen=True)
 class Point:
@@ -90,7 +93,7 @@ def _rate(hits_N: Array, members_N: Array) -> Measure:
     return Measure(statistic, members_N=members_N)
 
 
-def histogram(series: Mapping[str, Array], bins: int = 40, symmetric: bool = False) -> dict[str, Any]:
+def histogram(series: Mapping[str, Array], bins: int = SCORE_BINS, symmetric: bool = False) -> dict[str, Any]:
     """{edges, series: {name: counts}} on common edges; `symmetric` puts an edge at 0.
 
     >>> histogram({"a": np.array([-1.0, 0.5])}, bins=2, symmetric=True)

@@ -26,7 +26,15 @@ import numpy as np
 from scipy.special import expit
 
 from wildreward.benchmarks.bias_measures import bias_measures
-from wildreward.benchmarks.curves import Curve, by_bin_of, by_coverage, histogram, measure_with_curves, reliability
+from wildreward.benchmarks.curves import (
+    MARGIN_BINS,
+    Curve,
+    by_bin_of,
+    by_coverage,
+    histogram,
+    measure_with_curves,
+    reliability,
+)
 from wildreward.benchmarks.measure import Measure, MeasureOptions, Metrics
 from wildreward.benchmarks.pair_columns import CHANCE, PairColumns
 from wildreward.metrics import Array, concordance, cross_concordance, expected_calibration_error, mean, rate_within
@@ -127,7 +135,7 @@ def pair_curves(pairs: PairColumns, options: MeasureOptions) -> dict[str, Curve]
 def pair_histograms(pairs: PairColumns) -> dict[str, Any]:
     """Scores of the better and the worse replies, and margins."""
     scores = {"better reply": pairs.better.score_N, "worse reply": pairs.worse.score_N}
-    return {"score": histogram(scores), "margin": histogram({"margin": pairs.margin}, symmetric=True)}
+    return {"score": histogram(scores), "margin": histogram({"margin": pairs.margin}, MARGIN_BINS, symmetric=True)}
 
 
 def position(pairs: PairColumns) -> dict[str, Any]:
