@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 
 from wildreward.bootstrap import MIN_GROUPS
@@ -48,9 +49,9 @@ def curves(
             continue
         most = max((point["count"] for point in known), default=1)
         sizes = [8 + 40 * point["count"] / most for point in known]
-        shades = [1.0 if point["count"] >= MIN_GROUPS else 0.35 for point in known]
+        shades = [to_rgba(color, 1.0 if point["count"] >= MIN_GROUPS else 0.35) for point in known]
         x, y = [point["x"] for point in known], [point["value"] for point in known]
-        axes.scatter(x, y, s=sizes, color=color, alpha=shades, zorder=3)
+        axes.scatter(x, y, s=sizes, c=shades, zorder=3)
         _intervals(axes, known, color)
     if len(series) > 1:
         axes.legend(frameon=False)

@@ -1,54 +1,22 @@
-"""The page at / in a real browser. Needs Debian's chromium and chromium-driver, and the package selenium."""
+"""The page at / in a real browser (tests/browser.py)."""
 
-import os
-import shutil
-from collections.abc import Iterator
 from typing import Any
 
 import httpx2
 import pytest
 
+from tests.browser import requested, screenshot
 from tests.serve.conftest import LocalScorer
 from tests.serve.test_engine import FP32_TOLERANCE
 from wildreward.reward_model import RewardModel
 
-webdriver = pytest.importorskip("selenium.webdriver", reason="the package selenium is not installed")
-
 WAIT_S = 30
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if chromium is None or driver is None:
-        pytest.skip("chromium or chromedriver is not installed (apt-get install chromium chromium-driver)")
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for flag in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1100,1000"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    opened = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
-    yield opened
-    opened.quit()
 
 
 def wait_for(browser: Any, css: str) -> Any:
     from selenium.webdriver.support.wait import WebDriverWait
 
     return WebDriverWait(browser, WAIT_S).until(lambda driver: driver.find_elements("css selector", css))
-
-
-def screenshot(browser: Any, name: str) -> None:
-    """Kept where WILDREWARD_SCREENSHOTS says, to be looked at."""
-    if "WILDREWARD_SCREENSHOTS" in os.environ:
-        browser.save_screenshot(os.path.join(os.environ["WILDREWARD_SCREENSHOTS"], f"{name}.png"))
-
-
-def requested(browser: Any) -> set[str]:
-    import json
-
-    events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
-    return {e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"}
 
 
 def test_the_page_scores_and_compares_without_any_outside_asset(
