@@ -72,10 +72,10 @@ def test_calibration_of_each_class_and_threshold_is_of_its_own_probability() -> 
         for name, metric in _scored(LABELS.tolist(), PROBS.tolist()).measure(QUICK).metrics.items()
     }
     for k in range(1, 5):
-        one = expected_calibration_error(PROBS[:, k - 1], k == LABELS)
+        one = expected_calibration_error(PROBS[:, k - 1], np.equal(LABELS, k))
         assert values[f"ece_class_{k}"] == pytest.approx(value(one, 40))
     for k in range(1, 4):
-        above = expected_calibration_error(PROBS[:, k:].sum(1), k < LABELS)
+        above = expected_calibration_error(PROBS[:, k:].sum(1), np.greater(LABELS, k))
         assert values[f"ece_above_{k}"] == pytest.approx(value(above, 40))
 
 
