@@ -7,7 +7,7 @@ asked both ways:
     asked = lambda pairs: [pair.a_better for pair in HttpClient(url).compare(pairs)]
     swap_check(asked, [("2+2?", "4", "5")]).consistent
 
-Source of the test: Zheng et al. 2023 (arXiv 2306.05685), section 3.4, "position bias" and "consistency".
+Source of the test: Zheng et al. 2023 (arXiv 2306.05685), section 3.3, "position bias".
 """
 
 from collections.abc import Callable, Sequence

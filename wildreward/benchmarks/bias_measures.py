@@ -12,8 +12,8 @@
     formatting_balanced_accuracy, prefers_more_formatting, margin_formatting_spearman: as for length
 
 A gain or a correlation is no bias by itself: people may like lists too. Read it beside the labels' own preference.
-Only measures with a pair to speak of are made. Source of the balanced mean: LLMBar's and RewardBench's length controls
-are subsets; here the two sides are weighted alike instead (Dubois et al. 2024, arXiv 2404.04475, on why).
+Only measures with a pair to speak of are made. On why length must be controlled: Dubois et al. 2024 (arXiv 2404.04475),
+who do it by regression; here the two sides are weighted alike.
 """
 
 import numpy as np

@@ -10,6 +10,7 @@
                            orders says p and 1 - p, whose bins mirror each other, so the ECE over both orders is that of
                            the preferred side's probability (>= 1/2) against its being right. A tie says 1/2 and is half
                            right. A bin is (low, high], `bins` of equal width over 0..1, so half of them are in use
+                           (of an odd number the middle one would cancel itself over both orders; here it counts)
     brier, log_loss        (1 - p)^2 and -ln p of the better reply's probability p (Brier 1950; Good 1952), the same in
                            both orders; constant is p = 1/2: 0.25 and 0.693
 

@@ -136,12 +136,16 @@ class WildFB(EvaluationSet):
             yield f"ece_above_{k}", above_N, labels_N > k
 
     def _reliability(self, bins: int) -> dict[str, Curve]:
-        made = {name: reliability(confidence_N, hits_N, bins) for name, confidence_N, hits_N in self._forecasts()}
-        return {
-            "reliability_of_likeliest_class": {"model": made.pop("ece")},
-            "reliability_of_classes": {f"class {k[-1]}": made[k] for k in made if k.startswith("ece_class")},
-            "reliability_of_thresholds": {f"class > {k[-1]}": made[k] for k in made if k.startswith("ece_above")},
-        }
+        curves: dict[str, Curve] = {}
+        for name, confidence_N, hits_N in self._forecasts():
+            what, _, k = name.rpartition("_")
+            curve, series = {
+                "": ("reliability_of_likeliest_class", "model"),
+                "ece_class": ("reliability_of_classes", f"class {k}"),
+                "ece_above": ("reliability_of_thresholds", f"class > {k}"),
+            }[what]
+            curves.setdefault(curve, {})[series] = reliability(confidence_N, hits_N, bins)
+        return curves
 
     def _rankings(self, num_classes: int, seed: int) -> dict[str, Measure]:
         """Metrics of the scores' order alone."""
