@@ -36,7 +36,7 @@ def report_html(evaluation: Evaluation, model: Mapping[str, Any], options: Measu
     report.text(
         f"Square brackets hold {options.confidence:.0%} bootstrap intervals ({options.replicates} resamples, drawn by "
         f"{options.group_by}). Baselines: length calls the longer reply better; random draws; constant is the best "
-        "single answer; labels is what the labels themselves do. A difference is taken on the same resamples."
+        "single answer. A difference is taken on the same resamples."
     )
     report.table(("", ""), [(name, str(value)) for name, value in model.items()], "The model", folded=True)
     for name, (found, result) in results.items():
@@ -104,8 +104,8 @@ def _is_names(value: Any) -> bool:
 def section_of(name: str) -> str:
     """Which table a metric stands in.
 
-    >>> [section_of(name) for name in ("preference_ece", "ece_above_1", "prefers_longer", "score_gain_of_more_bold")]
-    ['Calibration', 'Calibration', 'Length', 'Formatting']
+    >>> [section_of(name) for name in ("auc", "preference_ece", "labels_prefer_longer", "score_gain_of_more_bold")]
+    ['Quality', 'Calibration', 'Length', 'Formatting']
     """
     bare = name.removeprefix("preference_")
     if any(bare == known or bare.startswith(f"{known}_") for known in _CALIBRATION):
@@ -142,8 +142,6 @@ _COLUMNS: Mapping[str, Callable[[Metric], Any]] = {
     "model": lambda metric: show(metric.estimate),
     "length": _beside("length", "estimate"),
     "model - length": _beside("length", "difference"),
-    "labels": _beside("labels", "estimate"),
-    "model - labels": _beside("labels", "difference"),
     "random": _value_of("random"),
     "constant": _value_of("constant"),
     "than chance": lambda metric: (metric.against_chance or "").removesuffix(" than chance"),

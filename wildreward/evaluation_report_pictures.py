@@ -85,6 +85,12 @@ CURVES: Mapping[str, CurveSpec] = {
         "score", "mean rating", "Mean rating in bins of equally many replies by score. It should rise all the way."
     ),
     "score_by_rating": CurveSpec("rating", "mean score", "Mean score of the replies with each rating.", levels=True),
+    "best_of_n": CurveSpec(
+        "replies to choose from, n",
+        "quality of the chosen one",
+        "Best of n: how good the highest-scored of n replies is, beside choosing blindly and choosing best (oracle).",
+        levels=True,
+    ),
     "score_by_class": CurveSpec("class", "mean score", "Mean score of the replies of each class.", levels=True),
 }
 

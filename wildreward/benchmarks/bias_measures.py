@@ -3,15 +3,18 @@
     accuracy_when_longer_is_better    and ..._shorter_..., ..._equal_length: accuracy among such pairs
     length_balanced_accuracy          mean of the accuracies when the longer and when the shorter reply is better, so
                                       that length alone gives 1/2; pairs of equal length are left out
-    prefers_longer                    how often the longer of two replies scores higher (a tie is half); `labels`, the
-                                      baseline, is how often it is the better one: the difference is the bias
+    prefers_longer                    how often the longer of two replies scores higher (a tie is half)
+    labels_prefer_longer              how often it is the better one
+    excess_preference_for_longer      the first minus the second: 0 for a model that likes length as the labels do
     score_length_spearman             of score and characters over all replies
     margin_length_spearman            of margin and difference in characters
     accuracy_when_more_X_is_better    and ..._fewer_...: accuracy among pairs whose better reply has more (fewer) of X
     score_gain_of_more_X              mean score of the reply with more of X minus that of the other one
-    formatting_balanced_accuracy, prefers_more_formatting, margin_formatting_spearman: as for length
+    formatting_balanced_accuracy, prefers_more_formatting, labels_prefer_more_formatting,
+    excess_preference_for_more_formatting, margin_formatting_spearman: as for length
 
-A gain or a correlation is no bias by itself: people may like lists too. Read it beside the labels' own preference.
+A gain or a correlation is no bias by itself: people may like lists too. An excess is. None of these has a better side,
+so they have no chance and no baselines.
 Only measures with a pair to speak of are made. On why length must be controlled: Dubois et al. 2024 (arXiv 2404.04475),
 who do it by regression; here the two sides are weighted alike.
 """
@@ -36,7 +39,7 @@ def _length(pairs: PairColumns) -> dict[str, Measure]:
     }
     if (longer_by_N == 0).any():
         measures["accuracy_when_equal_length"] = _accuracy_among(right_N, longer_by_N == 0)
-    measures |= _balance(pairs, longer_by_N, "length_balanced_accuracy", "prefers_longer")
+    measures |= _balance(pairs, longer_by_N, "length_balanced_accuracy", "longer")
     measures["score_length_spearman"] = Measure(of_both(spearman(pairs.both("score_N"), pairs.both("chars_N"))))
     measures["margin_length_spearman"] = Measure(spearman(pairs.margin, longer_by_N))
     return measures
@@ -56,7 +59,7 @@ def _format(pairs: PairColumns) -> dict[str, Measure]:
                 rate_within(gain_N, more_by_N != 0), members_N=more_by_N != 0
             )
     more_by_N = pairs.more_by("formatting")
-    measures |= _balance(pairs, more_by_N, "formatting_balanced_accuracy", "prefers_more_formatting")
+    measures |= _balance(pairs, more_by_N, "formatting_balanced_accuracy", "more_formatting")
     if more_by_N.any():
         measures["margin_formatting_spearman"] = Measure(spearman(pairs.margin, more_by_N))
     return measures
@@ -66,7 +69,7 @@ def _accuracy_among(right_N: Array, members_N: Array) -> Measure:
     return Measure(rate_within(right_N, members_N), chance=CHANCE, members_N=members_N)
 
 
-def _balance(pairs: PairColumns, more_by_N: Array, balanced: str, prefers: str) -> dict[str, Measure]:
+def _balance(pairs: PairColumns, more_by_N: Array, balanced: str, word: str) -> dict[str, Measure]:
     """Balanced accuracy, and how often the one with more is preferred, beside how often it is the better one."""
     measures, unequal_N = {}, more_by_N != 0
     sides = (more_by_N > 0, more_by_N < 0)
@@ -76,6 +79,11 @@ def _balance(pairs: PairColumns, more_by_N: Array, balanced: str, prefers: str) 
         measures[balanced] = Measure(model, baselines, CHANCE, members_N=unequal_N, parts=sides)
     if unequal_N.any():
         picked_N = (1 + np.sign(more_by_N) * np.sign(pairs.margin)) / 2
-        labels = {"labels": rate_within(more_by_N > 0, unequal_N)}
-        measures[prefers] = Measure(rate_within(picked_N, unequal_N), labels, members_N=unequal_N)
+        shares = {
+            f"prefers_{word}": picked_N,
+            f"labels_prefer_{word}": more_by_N > 0,
+            f"excess_preference_for_{word}": picked_N - (more_by_N > 0),
+        }
+        for name, share_N in shares.items():
+            measures[name] = Measure(rate_within(share_N, unequal_N), members_N=unequal_N)
     return measures

@@ -29,15 +29,23 @@ def test_accuracy_by_length_and_its_balance() -> None:
 
 
 def test_a_taste_for_length_is_told_from_the_labels_own() -> None:
-    measure = bias_measures(PAIRS)["prefers_longer"]
+    found = values(bias_measures(PAIRS), 6)
     # the longer one scores higher in pairs 1-3 and 5; it is the better one in pairs 1-4
-    assert value(measure.model, 6) == 4 / 5
-    assert value(measure.baselines["labels"], 6) == 4 / 5
+    assert found["prefers_longer"] == found["labels_prefer_longer"] == 4 / 5
+    assert found["excess_preference_for_longer"] == 0.0
+    always = PairColumns(replies(LONGER_BY, 10 + LONGER_BY), replies(np.zeros(6), np.full(6, 10)))
+    assert value(bias_measures(always)["excess_preference_for_longer"].model, 6) == pytest.approx(1 / 5)
 
 
 def test_a_tie_prefers_neither() -> None:
     pairs = PairColumns(replies(np.zeros(2), np.array([3, 1])), replies(np.zeros(2), np.array([1, 3])))
     assert value(bias_measures(pairs)["prefers_longer"].model, 2) == 0.5
+
+
+def test_a_taste_has_no_better_side() -> None:
+    names = [name for name in bias_measures(PAIRS) if "accuracy" not in name]
+    assert "prefers_longer" in names
+    assert all(not bias_measures(PAIRS)[name].baselines and bias_measures(PAIRS)[name].chance is None for name in names)
 
 
 def test_correlations_with_length_are_over_replies_and_over_pairs() -> None:
