@@ -13,9 +13,8 @@
     formatting_balanced_accuracy, prefers_more_formatting, labels_prefer_more_formatting,
     excess_preference_for_more_formatting, margin_formatting_spearman: as for length
 
-A gain or a correlation is no bias by itself: people may like lists too. An excess is, but
-scores that know nothing have one too: 1/2 minus the labels' share. None of these has a better side, so they have no
-chance and no baselines.
+A gain or a correlation is no bias by itself: people may like lists too. An excess is, but scores that know nothing have
+one too: 1/2 minus the labels' share. None of these has a better side, so they have no chance and no baselines.
 Only measures with a pair to speak of are made. On why length must be controlled: Dubois et al. 2024 (arXiv 2404.04475),
 who do it by regression; here the two sides are weighted alike.
 """
