@@ -16,7 +16,7 @@ h1, h2, p, figcaption { overflow-wrap: anywhere; }
 table { border-collapse: collapse; font-size: 14px; font-variant-numeric: tabular-nums; }
 caption { text-align: left; font-weight: 600; padding: .3rem 0; }
 th, td { padding: .25rem .5rem; border-bottom: 1px solid #8884; text-align: left; vertical-align: top; }
-td.number { text-align: right; } td.figure { white-space: nowrap; } td.words { min-width: 12rem; }
+td.number { text-align: right; } td.figure { white-space: nowrap; } td.words { min-width: 11rem; }
 summary { cursor: pointer; font-weight: 600; } details { margin: .5rem 0; }
 figure { margin: 1.5rem 0; } figure img { max-width: 100%; background: #fff; } figcaption { opacity: .8; }
 .pictures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 26rem), 1fr)); gap: 1.5rem; }
@@ -27,7 +27,7 @@ figure { margin: 1.5rem 0; } figure img { max-width: 100%; background: #fff; } f
 
 _FIGURE = re.compile(r"-?\d[\d.]*( \[.*\])?$")
 """A number, with its interval if it has one: never broken over lines."""
-_WORDS = 18
+_WORDS = 24
 """A cell of more characters is broken over lines, but not narrower than a few words."""
 
 
