@@ -12,6 +12,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from pipelines.conversation_files import SUFFIXES
@@ -67,12 +68,14 @@ def _label(settings: LabelSettings, state: LabelState, files: list[str]) -> None
     from pipelines.wildfb import write_rows
 
     started = time.monotonic()
+    session: Mapping[str, float] | None = None
     if settings.retry_errors or state.retrying:
         _take_back_errors(state)
     if not state.feedback_done or lost(storage.join(settings.output, "feedback")):
         news = write_feedback(settings, files, state.checkpoint, state.run)
         if news is not None:
             print(*news.lines(), sep="\n")
+            session = news.stats
         state.feedback_finished(time.monotonic() - started)
     if state.rows_done:
         print(f"label: {settings.output} is complete and has no errors; nothing to do")
@@ -81,7 +84,7 @@ def _label(settings: LabelSettings, state: LabelState, files: list[str]) -> None
     storage.remove(state.staging)
     funnel = write_rows(settings, state.staging)
     seconds = {"feedback": state.feedback_seconds, "rows": time.monotonic() - started}
-    publish(settings, state, funnel, seconds)
+    publish(settings, state, funnel, seconds, session)
 
 
 def _take_back_errors(state: LabelState) -> None:
@@ -98,8 +101,17 @@ def _take_back_errors(state: LabelState) -> None:
         state.retry_ready()
 
 
-def publish(settings: LabelSettings, state: LabelState, funnel: Funnel, seconds: dict[str, float]) -> None:
+def publish(
+    settings: LabelSettings,
+    state: LabelState,
+    funnel: Funnel,
+    seconds: dict[str, float],
+    session: Mapping[str, float] | None = None,
+) -> None:
     """Put the rows in their places, report and summary beside them, and mark the run done.
+
+    `session`: what the judges counted if this process asked them; it is for the report alone, since a run that was
+    interrupted had several.
 
     summary.json goes first and comes last: where it is, all of the output belongs together. On a local disk a folder is
     replaced by renames, so that a reader finds all of its files or none; on an object store its objects are copied, and
@@ -117,7 +129,8 @@ def publish(settings: LabelSettings, state: LabelState, funnel: Funnel, seconds:
         final = storage.join(state.output, folder)
         _clear(final, storage.join(state.staging, "replaced", folder))
         _move(storage.join(state.staging, folder), final)
-    report = label_report(summary, settings.classes, funnel.timeline, funnel.samples)
+    shown = summary | ({"judge_session": session} if session else {})
+    report = label_report(shown, settings.classes, funnel.timeline, funnel.samples)
     storage.write_text(storage.join(state.output, "report.html"), report.html())
     storage.write_text(
         storage.join(state.output, "summary.json"), json.dumps(summary, indent=2, ensure_ascii=False) + "\n"

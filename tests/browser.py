@@ -1,32 +1,25 @@
-"""A headless Chromium for the tests that look at a page. Needs Debian's chromium and chromium-driver, and selenium."""
+"""A real browser: Debian's chromium and chromium-driver, driven by the package selenium."""
 
 import json
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
 
-@contextmanager
-def chromium() -> Iterator[Any]:
-    """A browser that logs what its pages ask for. Skips the test, with the reason, where it is not installed."""
+def open_browser(*flags: str) -> Any:
+    """Headless, with its console and network events on record. Skips the test where a part is not installed."""
     webdriver = pytest.importorskip("selenium.webdriver", reason="the package selenium is not installed")
-    program, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if program is None or driver is None:
+    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if chromium is None or driver is None:
         pytest.skip("chromium or chromedriver is not installed (apt-get install chromium chromium-driver)")
     options = webdriver.ChromeOptions()
-    options.binary_location = program
-    for flag in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1100,1000"):
+    options.binary_location = chromium
+    for flag in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1100,1000", *flags):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    opened = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
-    try:
-        yield opened
-    finally:
-        opened.quit()
+    return webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
 
 
 def screenshot(browser: Any, name: str) -> None:
@@ -36,6 +29,6 @@ def screenshot(browser: Any, name: str) -> None:
 
 
 def requested(browser: Any) -> set[str]:
-    """Addresses that the pages asked for since the last call."""
+    """Addresses asked for since the last call."""
     events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
     return {e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"}

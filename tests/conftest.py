@@ -1,9 +1,12 @@
-"""One local Ray cluster for the whole session, shared by every test that needs one."""
+"""One local Ray cluster and one browser for the whole session, shared by every test that needs one."""
 
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+
+from tests.browser import open_browser
 
 os.environ.pop("RAY_ADDRESS", None)  # never somebody else's cluster
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -21,3 +24,11 @@ def ray_cluster() -> Iterator[None]:
 
     with cluster("local"):
         yield
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """A headless Chromium, or a skip where there is none."""
+    opened = open_browser()
+    yield opened
+    opened.quit()

@@ -10,7 +10,15 @@ from wildreward.console import print_table
 from wildreward.evaluation import Evaluation, show, verdicts
 
 SHOWN = {
-    "pairs": ("accuracy", "macro_accuracy", "accuracy_when_shorter_is_better", "ece"),
+    "pairs": (
+        "accuracy",
+        "macro_accuracy",
+        "min_subset_accuracy",
+        "length_balanced_accuracy",
+        "accuracy_when_shorter_is_better",
+        "ece",
+        "risk_coverage_area",
+    ),
     "rated": ("preference_accuracy", "preference_accuracy_when_shorter_is_better", "spearman", "kendall"),
     "wildfb": ("pairwise_accuracy", "auc", "spearman", "mae", "quadratic_kappa", "accuracy", "ece"),
 }
@@ -31,7 +39,8 @@ def print_evaluation(evaluation: Evaluation, stream: TextIO | None = None) -> No
 def shown_metrics(kind: type[EvaluationSet], metrics: Iterable[str]) -> list[str]:
     """Which of these the console prints of a kind of set, in the kind's own order."""
     there = list(metrics)
-    return [name for name in kind.shown or SHOWN.get(kind.kind, there) if name in there]
+    family = next((found for found in kind.families() if found in SHOWN), "")
+    return [name for name in kind.shown or SHOWN.get(family, there) if name in there]
 
 
 def table_rows(evaluation: Evaluation) -> Iterator[tuple[str, ...]]:

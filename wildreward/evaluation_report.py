@@ -1,23 +1,27 @@
-"""report.html of an evaluation: verdicts, every metric beside its baselines, and the pictures of each kind of set."""
+"""report.html of an evaluation: what each set says in one line, then every metric beside its baselines, and pictures.
 
-from collections.abc import Callable, Iterator, Mapping
+The page loads nothing from elsewhere and holds no text of the data. Which pictures a set gets is decided by what it has
+(wildreward/evaluation_report_pictures.py), not by its kind.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from scipy.special import expit
-
 from wildreward.benchmarks.evaluation_set import EvaluationSet, SetResult
-from wildreward.benchmarks.measure import MeasureOptions, Metrics
+from wildreward.benchmarks.measure import MeasureOptions, Metric
+from wildreward.bootstrap import Estimate
 from wildreward.comparison import Comparison
 from wildreward.comparison_tables import add_comparison
 from wildreward.evaluation import Evaluation, show, verdicts
-from wildreward.metrics import Array, bin_of
+from wildreward.evaluation_report_pictures import pictures
+from wildreward.formatting import FEATURES
 from wildreward.reference_results import add_references
 from wildreward.report import Report
 
-_HEADERS = ("metric", "n", "model", "length", "model - length", "random", "constant", "chance", "against chance")
+_SUMMARY = ("set", "rows", "metric", "model", "length alone", "model - length", "verdict")
+_SAID_ELSEWHERE = {"direction_of_length", "confusion_axes"}
+_SECTIONS = ("Quality", "Calibration", "Length", "Formatting")
+_CALIBRATION = ("ece", "brier", "log_loss", "ranked_probability_score", "rating_calibration_error")
 
 
 def report_html(
@@ -28,137 +32,137 @@ def report_html(
 ) -> str:
     """One self-contained page; no text of the data is on it."""
     report = Report("Evaluation of a reward model")
-    report.table(("", ""), [(name, str(value)) for name, value in model.items()], "Model")
+    results = evaluation.results
+    report.table(_SUMMARY, [row for name, found in results.items() for row in _summary(name, *found)], "At a glance")
+    skipped = [
+        (name, reason, n, len(found.items))
+        for name, (found, _) in results.items()
+        for reason, n in found.skipped.items()
+    ]
+    if skipped:
+        report.table(("set", "reason", "rows left out", "of"), skipped, "Rows that could not be used")
     report.text(
         f"Square brackets hold {options.confidence:.0%} bootstrap intervals ({options.replicates} resamples, drawn by "
         f"{options.group_by}). Baselines: length calls the longer reply better; random draws; constant is the best "
         "single answer. A difference is taken on the same resamples."
     )
+    report.table(("", ""), [(name, str(value)) for name, value in model.items()], "The model", folded=True)
     add_references(report, evaluation)
     if comparison:
         add_comparison(report, comparison)
-    for name, (found, result) in evaluation.results.items():
-        report.heading(f"{name} ({found.kind})")
-        for sentence in verdicts(result):
-            report.text(sentence)
-        skipped = ", ".join(f"{reason} {count}" for reason, count in found.skipped.items()) or "none"
-        report.text(f"{len(found.items)} rows, {len(found.scored)} evaluated; skipped: {skipped}.")
-        report.table(_HEADERS, _rows(result.metrics), "Metrics")
-        for figure, caption in _FIGURES.get(found.kind, _no_figures)(found, result, options.bins):
-            report.figure(figure, caption)
-        if result.subsets:
-            rows = [(subset, *row[1:]) for subset, metrics in result.subsets.items() for row in _rows(metrics)]
-            report.table(("subset", *_HEADERS[1:]), rows, "Accuracy by subset")
+    for name, (found, result) in results.items():
+        _set(report, name, found, result)
     return report.html()
 
 
-def _rows(metrics: Metrics) -> Iterator[tuple[Any, ...]]:
-    for name, metric in metrics.items():
-        shown = {who: show(baseline.estimate) for who, baseline in metric.baselines.items()}
+def _summary(name: str, found: EvaluationSet, result: SetResult) -> Iterator[tuple[Any, ...]]:
+    """One row for each headline metric."""
+    for metric_name in result.headline:
+        metric = result.metrics[metric_name]
         length = metric.baselines.get("length")
         yield (
             name,
             metric.count,
+            _plain(metric_name),
             show(metric.estimate),
-            shown.get("length", ""),
+            show(length.estimate) if length else "",
             show(length.difference) if length else "",
-            shown.get("random", ""),
-            shown.get("constant", ""),
-            "" if metric.chance is None else f"{metric.chance:g}",
-            metric.against_chance or "",
+            ", ".join(said for said in (*result.notes, metric.against_chance, metric.against_length) if said),
         )
 
 
-Figures = Iterator[tuple[Figure, str]]
+def _set(report: Report, name: str, found: EvaluationSet, result: SetResult) -> None:
+    report.heading(f"{name} ({found.kind})")
+    for sentence in verdicts(result):
+        report.text(sentence)
+    skipped = ", ".join(f"{reason} {count}" for reason, count in found.skipped.items()) or "none"
+    report.text(f"{len(found.items)} rows, {len(found.scored)} evaluated; skipped: {skipped}.")
+    facts = _facts(result.extra)
+    if facts:
+        report.text(facts)
+    for section in _SECTIONS:
+        metrics = {key: metric for key, metric in result.metrics.items() if section_of(key) == section}
+        if metrics:
+            rows = [((_named(key, result.extra),), metric) for key, metric in metrics.items()]
+            _metrics_table(report, ("metric",), rows, section)
+        if section == _SECTIONS[0]:
+            report.pictures(pictures(result))
+    if result.subsets:
+        by_subset = [
+            ((subset, _plain(key)), metric)
+            for subset, found_ in result.subsets.items()
+            for key, metric in found_.items()
+        ]
+        _metrics_table(report, ("subset", "metric"), by_subset, "By subset")
 
 
-def _no_figures(found: EvaluationSet, result: SetResult, bins: int) -> Figures:
-    yield from ()
+def _facts(extra: Mapping[str, Any]) -> str:
+    """The single values of a set's facts, and that position cannot matter."""
+    shown = {key: value for key, value in extra.items() if key not in _SAID_ELSEWHERE}
+    said = [f"{_plain(key)}: {value}" for key, value in shown.items() if isinstance(value, str | int | float)]
+    said += [f"{_plain(key)}: {', '.join(value)}" for key, value in shown.items() if _is_names(value)]
+    position = extra.get("position")
+    if position:
+        same = f"{position['consistent']} of {position['pairs']} pairs"
+        said.append(f"position: replies are scored {position['scored']}, and {same} are decided alike in both orders")
+    return "; ".join(said) + "." if said else ""
 
 
-def _pair_figures(found: EvaluationSet, result: SetResult, bins: int) -> Figures:
-    margin_N = found.column("margin")
-    figure, axes = _axes(columns=2)
-    axes[0].hist(margin_N, bins=40)
-    axes[0].axvline(0, color="black", linewidth=1)
-    axes[0].set(xlabel="score of chosen - score of rejected", ylabel="pairs", title="Margins")
-    _reliability(axes[1], expit(np.abs(margin_N)), margin_N > 0, bins)
-    axes[1].set(xlabel="sigmoid(|margin|)", ylabel="share right", xlim=(0.48, 1))
-    yield figure, f"{found.name}: margins, and how often a preference of given probability is right"
+def _is_names(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(name, str) for name in value)
 
 
-def _rated_figures(found: EvaluationSet, result: SetResult, bins: int) -> Figures:
-    figure, axes = _axes(columns=1)
-    _by_level(axes[0], found.column("score"), found.column("rating"), "rating")
-    yield figure, f"{found.name}: scores of the replies by the users' rating"
+def section_of(name: str) -> str:
+    """Which table a metric stands in.
+
+    >>> [section_of(name) for name in ("auc", "preference_ece", "labels_prefer_longer", "score_gain_of_more_bold")]
+    ['Quality', 'Calibration', 'Length', 'Formatting']
+    """
+    bare = name.removeprefix("preference_")
+    if any(bare == known or bare.startswith(f"{known}_") for known in _CALIBRATION):
+        return "Calibration"
+    if any(word in bare for word in (*FEATURES, "formatting")):
+        return "Formatting"
+    return "Length" if any(word in bare for word in ("length", "longer", "shorter")) else "Quality"
 
 
-def _wildfb_figures(found: EvaluationSet, result: SetResult, bins: int) -> Figures:
-    labels_N, probs_NC = found.column("label"), found.column("probs")
-    figure, axes = _axes(columns=2)
-    _by_level(axes[0], found.column("score"), labels_N, "class")
-    _confusion(axes[1], np.array(result.extra["confusion"]))
-    yield figure, f"{found.name}: scores by class, and predicted against true class"
-    figure, axes = _axes(columns=2)
-    _reliability(axes[0], probs_NC.max(1), probs_NC.argmax(1) + 1 == labels_N, bins)
-    axes[0].set(xlabel="probability of the likeliest class", ylabel="share right", title="Reliability of the class")
-    above_NK = probs_NC[:, ::-1].cumsum(1)[:, ::-1][:, 1:]
-    for k in range(above_NK.shape[1]):
-        _reliability(axes[1], above_NK[:, k], labels_N > k + 1, bins, label=f"class > {k + 1}")
-    axes[1].set(xlabel="P(class > k)", ylabel="share above", title="Reliability of the thresholds")
-    axes[1].legend()
-    yield figure, f"{found.name}: reliability; a calibrated model lies on the diagonal, larger dots hold more rows"
+def _metrics_table(
+    report: Report, names: tuple[str, ...], rows: Sequence[tuple[tuple[str, ...], Metric]], title: str
+) -> None:
+    """Columns that no metric of the table has are left out; all but the first table are folded."""
+    columns = [
+        (header, cell)
+        for header, cell in _COLUMNS.items()
+        if header in {"n", "model"} or any(cell(metric) for _, metric in rows)
+    ]
+    cells = [(*key, *(cell(metric) for _, cell in columns)) for key, metric in rows]
+    report.table([*names, *(header for header, _ in columns)], cells, title, folded=title != _SECTIONS[0])
 
 
-_FIGURES: Mapping[str, Callable[[EvaluationSet, SetResult, int], Figures]] = {
-    "pairs": _pair_figures,
-    "rated": _rated_figures,
-    "wildfb": _wildfb_figures,
+def _beside(who: str, part: str) -> Callable[[Metric], str]:
+    """A baseline's "estimate", or "difference" from the model; empty where the metric has no such baseline."""
+    return lambda metric: show(getattr(metric.baselines[who], part)) if who in metric.baselines else ""
+
+
+def _value_of(who: str) -> Callable[[Metric], str]:
+    return lambda metric: show(Estimate(metric.baselines[who].estimate.value)) if who in metric.baselines else ""
+
+
+_COLUMNS: Mapping[str, Callable[[Metric], Any]] = {
+    "n": lambda metric: metric.count,
+    "model": lambda metric: show(metric.estimate),
+    "length": _beside("length", "estimate"),
+    "model - length": _beside("length", "difference"),
+    "random": _value_of("random"),
+    "constant": _value_of("constant"),
+    "than chance": lambda metric: (metric.against_chance or "").removesuffix(" than chance"),
 }
 
 
-def _axes(columns: int) -> tuple[Figure, list[Axes]]:
-    figure = Figure(figsize=(5.2 * columns, 4), layout="constrained")
-    made = figure.subplots(1, columns, squeeze=False)
-    return figure, list(made[0])
+def _named(name: str, extra: Mapping[str, Any]) -> str:
+    """A metric's name in words; the lowest of the subsets with the name of that subset."""
+    return f"{_plain(name)} ({extra['min_subset']})" if name == "min_subset_accuracy" else _plain(name)
 
 
-def _by_level(axes: Axes, values_N: Array, levels_N: Array, name: str) -> None:
-    """Histogram of scores, one outline for each level (or a scatter when ratings are continuous)."""
-    levels = np.unique(levels_N)
-    if len(levels) > 10:
-        axes.scatter(levels_N, values_N, s=6, alpha=0.4)
-        axes.set(xlabel=name, ylabel="score")
-        return
-    edges = np.histogram_bin_edges(values_N, bins=30)
-    for level in levels:
-        members_N = values_N[levels_N == level]
-        label = f"{name} {level:g} ({len(members_N)})"
-        axes.hist(members_N, bins=edges.tolist(), density=True, histtype="step", linewidth=1.5, label=label)
-    axes.set(xlabel="score", ylabel="density", title=f"Scores by {name}")
-    axes.legend()
-
-
-def _confusion(axes: Axes, counts_CC: Array) -> None:
-    """Shaded by the share of the true class; the numbers are counts."""
-    shares_CC = counts_CC / np.maximum(counts_CC.sum(1, keepdims=True), 1)
-    axes.imshow(shares_CC, cmap="Blues", vmin=0, vmax=1)
-    for (row, column), count in np.ndenumerate(counts_CC):
-        color = "white" if shares_CC[row, column] > 0.5 else "black"
-        axes.text(column, row, str(count), ha="center", va="center", color=color)
-    ticks = range(len(counts_CC))
-    axes.set_xticks(ticks, [str(k + 1) for k in ticks])
-    axes.set_yticks(ticks, [str(k + 1) for k in ticks])
-    axes.set(xlabel="predicted class", ylabel="class", title="Confusion")
-
-
-def _reliability(axes: Axes, confidence_N: Array, hits_N: Array, bins: int, label: str = "") -> None:
-    bins_N = bin_of(confidence_N, bins)
-    counts_B = np.bincount(bins_N, minlength=bins)
-    filled_B = counts_B > 0
-    x_B = np.bincount(bins_N, confidence_N, bins)[filled_B] / counts_B[filled_B]
-    y_B = np.bincount(bins_N, hits_N.astype(float), bins)[filled_B] / counts_B[filled_B]
-    axes.plot([0, 1], [0, 1], color="grey", linewidth=1, linestyle="--")
-    line = axes.plot(x_B, y_B, linewidth=1, label=label or None)
-    axes.scatter(x_B, y_B, s=10 + 150 * counts_B[filled_B] / counts_B.sum(), color=line[0].get_color())
-    axes.set(xlim=(0, 1), ylim=(0, 1), title="Reliability")
+def _plain(name: str) -> str:
+    return name.replace("_", " ")

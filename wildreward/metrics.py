@@ -7,7 +7,7 @@ The plain value is the statistic of `numpy.ones((1, N))`. Where nothing can be s
 Shapes: N items, R resamples, C classes, U distinct values.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -32,7 +32,7 @@ def mean(values_N: Array) -> Statistic:
     0.75
     """
     values_N = np.asarray(values_N, dtype=float)
-    return lambda weights_RN: _ratio(weights_RN @ values_N, weights_RN.sum(1))
+    return lambda weights_RN: ratio(weights_RN @ values_N, weights_RN.sum(1))
 
 
 def rate_within(hits_N: Array, members_N: Array) -> Statistic:
@@ -44,7 +44,7 @@ def rate_within(hits_N: Array, members_N: Array) -> Statistic:
     """
     members_N = np.asarray(members_N, dtype=float)
     hits_N = members_N * np.asarray(hits_N, dtype=float)
-    return lambda weights_RN: _ratio(weights_RN @ hits_N, weights_RN @ members_N)
+    return lambda weights_RN: ratio(weights_RN @ hits_N, weights_RN @ members_N)
 
 
 def mean_of_rates(hits_N: Array, groups_N: Array) -> Statistic:
@@ -59,9 +59,52 @@ def mean_of_rates(hits_N: Array, groups_N: Array) -> Statistic:
     def statistic(weights_RN: Array) -> Array:
         rates_GR = np.stack([rate(weights_RN) for rate in rates])
         known_GR = ~np.isnan(rates_GR)
-        return _ratio(np.where(known_GR, rates_GR, 0).sum(0), known_GR.sum(0))
+        return ratio(np.where(known_GR, rates_GR, 0).sum(0), known_GR.sum(0))
 
     return statistic
+
+
+def balanced_rate(hits_N: Array, first_N: Array, second_N: Array) -> Statistic:
+    """Mean of the rates in two groups, which count alike however large they are; NaN where one of them is empty.
+
+    >>> value(balanced_rate(np.array([1, 1, 1, 0]), np.array([1, 1, 1, 0]), np.array([0, 0, 0, 1])), 4)
+    0.5
+    """
+    first, second = rate_within(hits_N, first_N), rate_within(hits_N, second_N)
+    return lambda weights_RN: (first(weights_RN) + second(weights_RN)) / 2
+
+
+def lowest_rate(hits_N: Array, groups_N: Array, candidates: Sequence[Any]) -> Statistic:
+    """The rate of hits in that of the groups where it is lowest. Groups that a resample misses are left out of it.
+
+    >>> value(lowest_rate(np.array([1, 1, 1, 0, 0]), np.array(["a", "a", "b", "b", "c"]), ["a", "b"]), 5)
+    0.5
+    """
+    rates = [rate_within(hits_N, groups_N == group) for group in candidates]
+
+    def statistic(weights_RN: Array) -> Array:
+        # fmin passes over NaN, and is NaN only where every group is.
+        return np.asarray(np.fmin.reduce([rate(weights_RN) for rate in rates]))
+
+    return statistic
+
+
+def among(statistic: Statistic, members_N: Array) -> Statistic:
+    """A statistic of the members alone; the others weigh nothing.
+
+    >>> value(among(concordance(np.array([3, 9, 1]), np.array([5, 3, 1])), np.array([True, False, True])), 3)
+    1.0
+    """
+    return lambda weights_RN: statistic(weights_RN * members_N)
+
+
+def of_both(statistic: Statistic) -> Statistic:
+    """A statistic over two replies a pair, (first of all pairs, second of all pairs), as one of the weights of pairs.
+
+    >>> value(of_both(mean(np.array([3, 2, 1, 2]))), 2)
+    2.0
+    """
+    return lambda weights_RN: statistic(np.concatenate([weights_RN, weights_RN], axis=1))
 
 
 def quadratic_kappa(labels_N: Array, predicted_N: Array) -> Statistic:
@@ -79,7 +122,7 @@ def quadratic_kappa(labels_N: Array, predicted_N: Array) -> Statistic:
     def statistic(weights_RN: Array) -> Array:
         observed, y, p, yy, pp = (weights_RN @ columns / weights_RN.sum(1, keepdims=True)).T
         # The expected (i - j)^2 of independent margins is E y^2 + E p^2 - 2 E y E p.
-        return 1 - _ratio(observed, yy + pp - 2 * y * p)
+        return 1 - ratio(observed, yy + pp - 2 * y * p)
 
     return statistic
 
@@ -102,7 +145,7 @@ def cohen_kappa(labels_N: Array, predicted_N: Array) -> Statistic:
         total_R = weights_RN.sum(1)
         # Times the squared total, so that whole weights give whole numbers and "nothing to divide by" is exactly 0.
         expected_R = ((weights_RN @ labels_NC) * (weights_RN @ predicted_NC)).sum(1)
-        return _ratio(weights_RN @ hits_N * total_R - expected_R, total_R**2 - expected_R)
+        return ratio(weights_RN @ hits_N * total_R - expected_R, total_R**2 - expected_R)
 
     return statistic
 
@@ -119,7 +162,7 @@ def expected_calibration_error(confidence_N: Array, hits_N: Array, bins: int = 1
     confidence_N = np.asarray(confidence_N, dtype=float)
     gaps_N = np.asarray(hits_N, dtype=float) - confidence_N
     members_NB = np.eye(bins)[bin_of(confidence_N, bins)]
-    return lambda weights_RN: _ratio(np.abs(weights_RN @ (members_NB * gaps_N[:, None])).sum(1), weights_RN.sum(1))
+    return lambda weights_RN: ratio(np.abs(weights_RN @ (members_NB * gaps_N[:, None])).sum(1), weights_RN.sum(1))
 
 
 def bin_of(confidence_N: Array, bins: int) -> Array:
@@ -140,7 +183,7 @@ def concordance(values_N: Array, levels_N: Array) -> Statistic:
     >>> value(concordance(np.array([0.2, 0.9, 0.5, 0.9]), np.array([1, 2, 1, 1])), 4)
     0.8333333333333334
     """
-    runs = _Runs(np.asarray(values_N, dtype=float))
+    runs = Runs(np.asarray(values_N, dtype=float))
     levels_N = np.asarray(levels_N)
     levels = np.unique(levels_N)[1:]
 
@@ -152,7 +195,30 @@ def concordance(values_N: Array, levels_N: Array) -> Statistic:
             below_RU = lower_RU.cumsum(1) - lower_RU / 2
             won_R += (upper_RU * below_RU).sum(1)
             pairs_R += upper_RU.sum(1) * lower_RU.sum(1)
-        return _ratio(won_R, pairs_R)
+        return ratio(won_R, pairs_R)
+
+    return statistic
+
+
+def cross_concordance(better_N: Array, worse_N: Array) -> Statistic:
+    """P(the better reply of one pair has a higher value than the worse one of another); equal values count half.
+
+    A pair never meets itself, nor its copies in a resample: they would say again what accuracy says.
+
+    >>> value(cross_concordance(np.array([3, 2]), np.array([1, 3])), 2)
+    0.75
+    """
+    better_N, worse_N = np.asarray(better_N, dtype=float), np.asarray(worse_N, dtype=float)
+    runs, own_N = Runs(np.concatenate([better_N, worse_N])), (1 + np.sign(better_N - worse_N)) / 2
+
+    def statistic(weights_RN: Array) -> Array:
+        nothing_RN = np.zeros_like(weights_RN)
+        upper_RU = runs.sums(np.concatenate([weights_RN, nothing_RN], axis=1))
+        lower_RU = runs.sums(np.concatenate([nothing_RN, weights_RN], axis=1))
+        below_RU = lower_RU.cumsum(1) - lower_RU / 2
+        squared_RN = weights_RN**2
+        won_R = (upper_RU * below_RU).sum(1) - squared_RN @ own_N
+        return ratio(won_R, weights_RN.sum(1) ** 2 - squared_RN.sum(1))
 
     return statistic
 
@@ -163,7 +229,7 @@ def spearman(x_N: Array, y_N: Array) -> Statistic:
     >>> value(spearman(np.array([1, 2, 3, 4]), np.array([1, 3, 2, 4])), 4)
     0.8
     """
-    x_runs, y_runs = _Runs(np.asarray(x_N, dtype=float)), _Runs(np.asarray(y_N, dtype=float))
+    x_runs, y_runs = Runs(np.asarray(x_N, dtype=float)), Runs(np.asarray(y_N, dtype=float))
     return lambda weights_RN: _pearson(x_runs.ranks(weights_RN), y_runs.ranks(weights_RN), weights_RN)
 
 
@@ -179,12 +245,12 @@ def kendall(values_N: Array, levels_N: Array) -> Statistic:
     if len(np.unique(levels_N)) > MAX_KENDALL_LEVELS:
         return _kendall_by_scipy(values_N, levels_N)
     agreement = concordance(values_N, levels_N)
-    value_runs, level_runs = _Runs(values_N), _Runs(levels_N)
+    value_runs, level_runs = Runs(values_N), Runs(levels_N)
 
     def statistic(weights_RN: Array) -> Array:
         untied_levels_R = level_runs.untied_pairs(weights_RN)
         surplus_R = (2 * agreement(weights_RN) - 1) * untied_levels_R
-        return _ratio(surplus_R, np.sqrt(untied_levels_R * value_runs.untied_pairs(weights_RN)))
+        return ratio(surplus_R, np.sqrt(untied_levels_R * value_runs.untied_pairs(weights_RN)))
 
     return statistic
 
@@ -199,8 +265,8 @@ def _kendall_by_scipy(values_N: Array, levels_N: Array) -> Statistic:
     return lambda weights_RN: np.array([one(weights_N) for weights_N in weights_RN])
 
 
-class _Runs:
-    """Items grouped by equal value, in rising order: U runs."""
+class Runs:
+    """Items grouped by equal value, in rising order: U runs. `sums` and the like are per resample."""
 
     def __init__(self, values_N: Array) -> None:
         self._order_N = np.argsort(values_N, kind="stable")
@@ -228,9 +294,9 @@ def _pearson(x_RN: Array, y_RN: Array, weights_RN: Array) -> Array:
     x_RN = x_RN - (weights_RN * x_RN).sum(1, keepdims=True) / total_R1
     y_RN = y_RN - (weights_RN * y_RN).sum(1, keepdims=True) / total_R1
     spread_R = np.sqrt((weights_RN * x_RN**2).sum(1) * (weights_RN * y_RN**2).sum(1))
-    return _ratio((weights_RN * x_RN * y_RN).sum(1), spread_R)
+    return ratio((weights_RN * x_RN * y_RN).sum(1), spread_R)
 
 
-def _ratio(numerator: Array, denominator: Array) -> Array:
+def ratio(numerator: Array, denominator: Array) -> Array:
     """NaN where there is nothing to divide by."""
     return np.divide(numerator, denominator, out=np.full(np.shape(numerator), np.nan), where=denominator > 0)

@@ -14,6 +14,7 @@ from serve.client import AsyncHandleClient, AsyncHttpClient, HandleClient, HttpC
 from serve.schema import RequestError
 from tests.serve.conftest import LocalScorer, SlowModel, in_background
 from tests.serve.test_engine import FP32_TOLERANCE, conversation
+from wildreward.position import swap_check
 from wildreward.reward_model import RewardModel
 
 PAIRS = [("q", "yes", "no"), ("q", "no", "yes")]
@@ -33,6 +34,14 @@ def test_code_written_for_the_http_client_runs_on_the_handle(scorer_url: str, mo
     assert everything(HandleClient.of()) == pytest.approx(over_http, abs=FP32_TOLERANCE)
     direct = [score.score for score in model.score([conversation(words) for words in (3, 50, 9)])]
     assert over_http[:3] == pytest.approx(direct, abs=FP32_TOLERANCE)
+
+
+def test_the_order_in_which_two_replies_are_shown_does_not_matter(scorer_url: str) -> None:
+    asked = [("q", "yes", "no"), ("q", "a " * 40, "b"), ("q", "same", "same")]
+    with HttpClient(scorer_url) as scorer:
+        found = swap_check(lambda pairs: [pair.a_better for pair in scorer.compare(pairs)], asked)
+    assert (found.consistent, found.for_first, found.for_second) == (3, 0, 0)
+    assert found.largest_gap < FP32_TOLERANCE
 
 
 def test_the_async_clients_agree_and_send_long_lists_in_pieces(scorer_url: str, model: RewardModel) -> None:

@@ -1,23 +1,16 @@
-"""The page at / in a real browser."""
+"""The page at / in a real browser (tests/browser.py)."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import httpx2
 import pytest
 
-from tests.browser import chromium, requested, screenshot
+from tests.browser import requested, screenshot
 from tests.serve.conftest import LocalScorer
 from tests.serve.test_engine import FP32_TOLERANCE
 from wildreward.reward_model import RewardModel
 
 WAIT_S = 30
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as opened:
-        yield opened
 
 
 def wait_for(browser: Any, css: str) -> Any:

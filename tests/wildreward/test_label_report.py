@@ -1,12 +1,9 @@
 """The report shows what the summary says, and samples as text."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from tests.browser import chromium, requested, screenshot
+from tests.browser import requested, screenshot
 from tests.wildreward.test_funnel import row, small_funnel, turn
 from wildreward.funnel import Funnel
 from wildreward.label_report import MAX_GROUPS, class_rows, funnel_counts, label_report, outcomes
@@ -76,12 +73,6 @@ def test_without_samples_no_word_of_a_user_is_on_the_page() -> None:
     assert "b" * 100 in page(small_funnel())
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as opened:
-        yield opened
-
-
 def test_the_page_is_browsed_from_a_file_and_shows_users_words_as_text(browser: Any, tmp_path: Path) -> None:
     funnel = small_funnel()
     nasty = row(2) | {"id": "nasty/0", "follow_up": NASTY, "model": "<b>m</b>"}
@@ -95,6 +86,7 @@ def test_the_page_is_browsed_from_a_file_and_shows_users_words_as_text(browser: 
     funnel.refined(2, nasty)
     funnel.keep(nasty, "[[2]] an error")
     (tmp_path / "report.html").write_text(page(funnel), encoding="utf-8")
+    requested(browser)  # by the tests before
     browser.get(f"file://{tmp_path}/report.html")
     folded = browser.find_elements("css selector", "details")
     assert [item.find_element("css selector", "summary").text for item in folded] == [

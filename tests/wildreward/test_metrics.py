@@ -67,6 +67,47 @@ def test_pairwise_accuracy_equals_the_count_over_all_pairs() -> None:
     assert value(metrics.concordance(SCORES, LABELS), 60) == pytest.approx(won / pairs)
 
 
+def test_a_balanced_rate_counts_two_groups_alike_and_needs_both() -> None:
+    hits, first, second = np.array([1, 1, 1, 0, 1]), np.array([1, 1, 1, 1, 0]), np.array([0, 0, 0, 0, 1])
+    assert value(metrics.balanced_rate(hits, first, second), 5) == pytest.approx((3 / 4 + 1) / 2)
+    assert np.isnan(value(metrics.balanced_rate(hits, first, np.zeros(5)), 5))
+
+
+def test_the_lowest_rate_is_that_of_the_worst_candidate_in_each_resample() -> None:
+    hits, groups = np.array([1, 0, 1, 1, 0]), np.array(["a", "a", "b", "b", "c"])
+    statistic = metrics.lowest_rate(hits, groups, ["a", "b"])
+    weights = np.array([[1, 1, 1, 1, 1], [2, 0, 1, 1, 1], [0, 0, 1, 1, 1], [0, 0, 0, 0, 5.0]])
+    assert statistic(weights)[:3].tolist() == [0.5, 1.0, 1.0]
+    assert np.isnan(statistic(weights)[3])
+
+
+def test_across_pairs_every_better_reply_meets_the_worse_ones_of_others() -> None:
+    better, worse = SCORES[:20], SCORES[20:40] + 0.5
+    won = [
+        np.sign(better[i] - worse[j]) / 2 + 0.5
+        for i in range(20)
+        for j in range(20)
+        if i != j  # a pair's own two replies are what accuracy is about
+    ]
+    assert value(metrics.cross_concordance(better, worse), 20) == pytest.approx(np.mean(won))
+
+
+def test_a_resample_does_not_compare_a_pair_with_its_own_copy() -> None:
+    better, worse = np.array([3.0, 1.0]), np.array([0.0, 2.0])
+    once = value(metrics.cross_concordance(better, worse), 2)
+    assert metrics.cross_concordance(better, worse)(np.array([[3.0, 2.0]]))[0] == pytest.approx(once)
+    assert np.isnan(metrics.cross_concordance(better, worse)(np.array([[5.0, 0.0]]))[0])
+
+
+def test_among_and_of_both_say_whose_weights_count() -> None:
+    members = LABELS > 1
+    inside = value(metrics.spearman(SCORES[members], LABELS[members]), int(members.sum()))
+    assert value(metrics.among(metrics.spearman(SCORES, LABELS), members), 60) == pytest.approx(inside)
+    halves = metrics.of_both(metrics.spearman(SCORES, LABELS))
+    weights = RNG.integers(0, 3, 30).astype(float)
+    assert halves(weights[None])[0] == pytest.approx(metrics.spearman(SCORES, LABELS)(np.tile(weights, 2)[None])[0])
+
+
 def test_calibration_error_of_a_hand_made_case() -> None:
     # bin (0.5, 0.6]: 2 items, mean confidence 0.6, half right; bin (0.9, 1]: 2 items, mean 0.95, all right
     confidence, hits = np.array([0.6, 0.6, 0.95, 0.95]), np.array([1, 0, 1, 1])

@@ -11,6 +11,7 @@ import numpy as np
 
 from wildreward.benchmarks.measure import MeasureOptions, Metrics
 from wildreward.errors import DataError
+from wildreward.formatting import markdown_counts
 from wildreward.metrics import Array
 from wildreward.records import Record
 from wildreward.scorer import Conversation, Unscored
@@ -25,10 +26,11 @@ Item = dict[str, Any]
 
 @dataclass(frozen=True)
 class Reply:
-    """A place in the list of conversations to be scored, and the length of the reply in characters."""
+    """A place in the list of conversations to be scored, and the reply's length in characters and its markdown."""
 
     position: int
     chars: int
+    formats: Mapping[str, int]
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,8 @@ class EvaluationSet(ABC):
     def _placed(self, conversations: Mapping[str, Conversation]) -> dict[str, Reply]:
         placed = {}
         for role, messages in conversations.items():
-            placed[role] = Reply(len(self.conversations), len(messages[-1]["content"]))
+            text = messages[-1]["content"]
+            placed[role] = Reply(len(self.conversations), len(text), markdown_counts(text))
             self.conversations.append(messages)
         return placed
 
@@ -134,7 +137,7 @@ class EvaluationSet(ABC):
         """The lengths and scores of an item's replies by role; fields of several replies end with the role."""
         for role, (reply, score) in scored.items():
             suffix = "" if len(scored) == 1 else f"_{role}"
-            item[f"chars{suffix}"] = reply.chars
+            item |= {f"{name}{suffix}": count for name, count in {"chars": reply.chars, **reply.formats}.items()}
             if isinstance(score, Unscored):
                 item["skipped"] = item["skipped"] or score.reason
             else:
@@ -165,6 +168,11 @@ class EvaluationSet(ABC):
     @property
     def skipped(self) -> dict[str, int]:
         return dict(sorted(Counter(item["skipped"] for item in self.items if item["skipped"] is not None).items()))
+
+    @property
+    def has_probs(self) -> bool:
+        """Whether the scorer gave class probabilities; a scalar reward model has none, and its scores no bounds."""
+        return bool(self.scored[0].get("probs"))
 
     def column(self, name: str) -> Array:
         """(N,) one field of the scored items."""

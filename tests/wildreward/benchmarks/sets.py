@@ -22,6 +22,11 @@ def score(value: float, probs: Sequence[float] = (0.25, 0.25, 0.25, 0.25)) -> Sc
     return Score(value, tuple(probs), 1.0, None, 5, 0, 0)
 
 
+def scalar(value: float) -> Score:
+    """What a scalar reward model gives: no class probabilities, and a score without bounds."""
+    return Score(value, (), 0.0, None, 5, 0, 0)
+
+
 def take(found: EvaluationSet, values: Sequence[float | Unscored]) -> EvaluationSet:
     found.take_scores([value if isinstance(value, Unscored) else score(value) for value in values])
     return found

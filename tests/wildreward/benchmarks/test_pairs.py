@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from tests.wildreward.benchmarks.sets import QUICK, made, take
+from tests.wildreward.benchmarks.sets import QUICK, made, scalar, take
 from wildreward.benchmarks.measure import MeasureOptions
 from wildreward.benchmarks.pairs import Pairs
 from wildreward.errors import DataError
@@ -32,6 +32,48 @@ def test_subsets_are_measured_alone_and_the_macro_mean_counts_them_alike() -> No
     assert result.metrics["accuracy"].estimate.value == 3 / 4
     assert result.metrics["macro_accuracy"].estimate.value == 1 / 2
     assert result.subsets["b"]["accuracy"].count == 1
+
+
+def test_the_lowest_subset_is_named_and_small_ones_are_no_candidates() -> None:
+    rows = [_pair(f"{subset}{i}", subset=subset) for subset, n in (("a", 20), ("b", 20), ("c", 9)) for i in range(n)]
+    scores = [2, 1] * 20 + [2, 1] * 12 + [1, 2] * 8 + [1, 2] * 9
+    result = take(made(Pairs, rows), scores).measure(QUICK)
+    lowest = result.metrics["min_subset_accuracy"]
+    assert (result.extra["min_subset"], result.extra["subsets_too_small"]) == ("b", ["c"])
+    assert (lowest.estimate.value, lowest.count) == (12 / 20, 40)
+    assert lowest.estimate.low is not None
+    assert lowest.estimate.low < 12 / 20
+    assert lowest.baselines["length"].estimate.value == 1.0
+    assert lowest.chance is None  # the lowest of many coins is below 1/2
+
+
+def test_one_subset_has_no_mean_or_minimum_over_subsets_and_small_ones_no_minimum() -> None:
+    alone = take(made(Pairs, [_pair("1")]), [2, 1]).measure(QUICK)
+    assert not {"macro_accuracy", "min_subset_accuracy"} & set(alone.metrics)
+    assert "min_subset" not in alone.extra
+    two = take(made(Pairs, [_pair("1"), _pair("2", subset="b")]), [2, 1, 1, 2]).measure(QUICK)
+    assert "min_subset_accuracy" not in two.metrics
+    assert (two.extra["min_subset"], two.extra["subsets_too_small"]) == (None, ["a", "b"])
+
+
+def test_markdown_is_kept_as_counts_and_measured() -> None:
+    rows = [_pair(str(i), chosen="- one\n- **two**", rejected="plain") for i in range(12)]
+    found = take(made(Pairs, rows), [2, 1] * 12)
+    result = found.measure(QUICK)
+    assert {name: found.items[0][name] for name in ("list_items_chosen", "bold_chosen", "list_items_rejected")} == {
+        "list_items_chosen": 2,
+        "bold_chosen": 1,
+        "list_items_rejected": 0,
+    }
+    assert result.metrics["score_gain_of_more_list_items"].estimate.value == 1.0
+
+
+def test_scores_without_bounds_or_probabilities_are_measured_alike() -> None:
+    found = made(Pairs, [_pair(str(i)) for i in range(12)])
+    found.take_scores([scalar(value) for _ in range(12) for value in (-7.5, -30.0)])
+    values = {name: metric.estimate.value for name, metric in found.measure(QUICK).metrics.items()}
+    assert values["accuracy"] == 1.0
+    assert values["ece"] == pytest.approx(0, abs=1e-9)
 
 
 def test_calibration_is_of_the_sigmoid_of_the_margin() -> None:

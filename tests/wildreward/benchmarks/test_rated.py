@@ -1,6 +1,9 @@
-import pytest
+import math
 
-from tests.wildreward.benchmarks.sets import QUICK, made, take
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from tests.wildreward.benchmarks.sets import QUICK, made, scalar, take
 from wildreward.benchmarks.measure import MeasureOptions
 from wildreward.benchmarks.rated import Rated
 from wildreward.errors import DataError
@@ -55,6 +58,60 @@ def test_correlations_of_a_hand_made_case() -> None:
     assert metrics["spearman"].estimate.value == pytest.approx(0.8)
     assert metrics["kendall"].estimate.value == pytest.approx(4 / 6)
     assert metrics["spearman"].baselines["length"].estimate.value == pytest.approx(1.0)
+
+
+RATINGS = [1, 2, 3, 3, 4, 5, 5, 2, 4, 3]
+SCORES = [1.5, 1.0, 2.0, 2.5, 3.0, 2.0, 3.5, 2.5, 2.5, 4.0]
+
+
+def test_high_ratings_meet_low_ones_across_prompts_and_the_middle_is_left_out() -> None:
+    rows = [_reply(i, "ok", rating) for i, rating in enumerate(RATINGS)]
+    result = take(made(Rated, rows), SCORES).measure(QUICK)
+    decided = [(rating > 3, score) for rating, score in zip(RATINGS, SCORES, strict=True) if rating != 3]
+    found = result.metrics["cross_sample_auc"]
+    assert result.extra["rating_threshold"] == 3.0
+    assert found.count == len(decided) == 7
+    assert found.estimate.value == pytest.approx(roc_auc_score(*zip(*decided, strict=True)))
+    assert found.baselines["length"].estimate.value == 0.5
+
+
+def test_calibration_against_the_rating_puts_both_on_one_scale() -> None:
+    # scores 1 and 4 of 1..4 say 0 and 1; ratings 1, 3, 5 of 1..5 are 0, 1/2, 1
+    rows = [_reply(i, "ok", rating) for i, rating in enumerate([1, 3, 5, 5])]
+    result = take(made(Rated, rows), [1, 1, 4, 4]).measure(QUICK)
+    found = result.metrics["rating_calibration_error"]
+    assert found.estimate.value == pytest.approx(0.5 * abs(0 - 0.25))
+    assert not found.higher_is_better
+    curve = result.extra["curves"]
+    assert [(p["x"], p["value"]) for p in curve["score_by_rating"]["model"]] == [(1, 1), (3, 1), (5, 4)]
+    assert [(p["x"], p["value"]) for p in curve["rating_by_score"]["model"]] == [(1, 2), (4, 5)]
+
+
+def test_a_scalar_model_has_no_scale_to_calibrate() -> None:
+    found = made(Rated, [_reply(i, "ok", rating) for i, rating in enumerate(RATINGS)])
+    found.take_scores([scalar(100 * score) for score in SCORES])
+    metrics = found.measure(QUICK).metrics
+    assert "rating_calibration_error" not in metrics
+    assert metrics["spearman"].estimate.value is not None
+
+
+def test_equal_ratings_say_nothing_and_do_not_fail() -> None:
+    result = take(made(Rated, [_reply(i, "ok", 4) for i in range(12)]), [2.0] * 12).measure(QUICK)
+    assert "rating_calibration_error" not in result.metrics
+    assert result.metrics["cross_sample_auc"].estimate.value is None
+    assert result.metrics["spearman"].estimate.value is None
+
+
+def test_the_users_choices_are_measured_as_pairs() -> None:
+    rows = [_reply(i, "- a\n- b" if win else "a b", 4, win) for i in range(12) for win in (True, False)]
+    result = take(made(Rated, rows), [3, 1] * 12).measure(QUICK)
+    values = {name: metric.estimate.value for name, metric in result.metrics.items()}
+    assert values["preference_accuracy"] == values["preference_accuracy_when_longer_is_better"] == 1.0
+    assert values["preference_score_gain_of_more_list_items"] == 2.0
+    assert values["preference_ece"] == pytest.approx(1 / (1 + math.exp(2)))
+    assert result.metrics["preference_accuracy"].estimate.low is None  # one conversation is one group
+    assert "preference_accuracy_by_margin" in result.extra["curves"]
+    assert result.extra["position"]["consistent"] == result.extra["preference_pairs"] == 12
 
 
 def test_history_comes_before_the_prompt() -> None:

@@ -1,11 +1,14 @@
 from collections.abc import Sequence
 
+import numpy as np
 import pytest
+from sklearn.metrics import log_loss
 
-from tests.wildreward.benchmarks.sets import QUICK, made, score
+from tests.wildreward.benchmarks.sets import QUICK, made, scalar, score
 from wildreward.benchmarks.evaluation_set import EvaluationSet
 from wildreward.benchmarks.wildfb import WildFB
 from wildreward.errors import DataError
+from wildreward.metrics import expected_calibration_error, value
 
 
 def _row(label: object, reply: str = "yes") -> dict[str, object]:
@@ -57,6 +60,49 @@ def test_baselines_are_the_best_constant_and_length() -> None:
     assert metrics["accuracy"].baselines["constant"].estimate.value == 2 / 4
     assert metrics["auc"].baselines["length"].estimate.value == 0.5  # all replies are equally long
     assert "length" not in metrics["mae"].baselines
+
+
+PROBS = np.random.default_rng(2).dirichlet(np.ones(4), 40)
+LABELS = np.random.default_rng(3).integers(1, 5, 40)
+
+
+def test_calibration_of_each_class_and_threshold_is_of_its_own_probability() -> None:
+    values = {
+        name: metric.estimate.value
+        for name, metric in _scored(LABELS.tolist(), PROBS.tolist()).measure(QUICK).metrics.items()
+    }
+    for k in range(1, 5):
+        one = expected_calibration_error(PROBS[:, k - 1], np.equal(LABELS, k))
+        assert values[f"ece_class_{k}"] == pytest.approx(value(one, 40))
+    for k in range(1, 4):
+        above = expected_calibration_error(PROBS[:, k:].sum(1), np.greater(LABELS, k))
+        assert values[f"ece_above_{k}"] == pytest.approx(value(above, 40))
+
+
+def test_proper_scores_are_those_of_the_library_and_of_the_definition() -> None:
+    metrics = _scored(LABELS.tolist(), PROBS.tolist()).measure(QUICK).metrics
+    values = {name: metric.estimate.value for name, metric in metrics.items()}
+    is_class = LABELS[:, None] == np.arange(1, 5)
+    assert values["brier"] == pytest.approx(((PROBS - is_class) ** 2).sum(1).mean())
+    assert values["log_loss"] == pytest.approx(log_loss(LABELS, PROBS, labels=[1, 2, 3, 4]))
+    far = [((PROBS[i].cumsum() - (np.arange(1, 5) >= LABELS[i])) ** 2).sum() for i in range(40)]
+    assert values["ranked_probability_score"] == pytest.approx(np.mean(far))
+    frequencies = np.bincount(LABELS, minlength=5)[1:] / 40
+    entropy = -sum(p * np.log(p) for p in frequencies if p)
+    assert metrics["log_loss"].baselines["constant"].estimate.value == pytest.approx(entropy)
+
+
+def test_a_scalar_model_is_measured_by_its_order_alone() -> None:
+    found = made(WildFB, [_row(label) for label in (1, 2, 3, 4, 5)])
+    found.take_scores([scalar(value) for value in (-20.0, -3.0, 4.0, 50.0, 60.0)])
+    result = found.measure(QUICK)
+    assert set(result.metrics) == {
+        "spearman", "pairwise_accuracy", "auc", "score_length_spearman", "score_formatting_spearman",
+    }  # fmt: skip
+    assert result.metrics["pairwise_accuracy"].estimate.value == 1.0
+    assert result.headline == ("pairwise_accuracy", "auc")
+    assert set(result.extra["curves"]) == {"score_by_class"}
+    assert found.skipped == {}  # without probabilities the classes are those of the labels
 
 
 def test_labels_the_model_does_not_know_are_counted() -> None:
