@@ -38,7 +38,7 @@ def print_evaluation(evaluation: Evaluation, stream: TextIO | None = None) -> No
 
 def shown_metrics(kind: type[EvaluationSet], metrics: Iterable[str]) -> list[str]:
     """Which of these the console prints of a kind of set, in the kind's own order."""
-    there = list(metrics)
+    there = tuple(metrics)
     family = next((found for found in kind.families() if found in SHOWN), "")
     return [name for name in kind.shown or SHOWN.get(family, there) if name in there]
 

@@ -8,11 +8,11 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.evaluate import ITEMS, REPORT, RESULTS, write
 from tests.wildreward.benchmarks.sets import QUICK, score
 from wildreward.benchmarks.inputs import read_sets
 from wildreward.evaluation import Evaluation, evaluate
 from wildreward.evaluation_console import print_evaluation
+from wildreward.evaluation_files import ITEMS, REPORT, RESULTS, write_evaluation
 from wildreward.reward_model import Score
 from wildreward.scorer import Conversation, Unscored
 
@@ -59,7 +59,7 @@ def evaluation(tmp_path_factory: pytest.TempPathFactory) -> Evaluation:
 
 
 def test_all_outputs_are_written_and_hold_no_text(evaluation: Evaluation, tmp_path: Path) -> None:
-    write(str(tmp_path), evaluation, {"checkpoint": "x"}, QUICK)
+    write_evaluation(str(tmp_path), evaluation, {"checkpoint": "x"}, QUICK)
     results = json.loads((tmp_path / RESULTS).read_text())["sets"]
     by_kind = {found["kind"]: found for found in results.values()}
     assert set(by_kind) == {"rm-bench", "rewardbench2", "rewardbench", "candidates"}

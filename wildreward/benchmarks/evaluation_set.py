@@ -68,6 +68,11 @@ class EvaluationSet(ABC):
         self._ids: set[str] = set()
 
     @classmethod
+    def families(cls) -> list[str]:
+        """The kind, and the kinds it is a special case of, the nearest first: who shows pairs shows RewardBench too."""
+        return [str(vars(base)["kind"]) for base in cls.__mro__ if "kind" in vars(base)]
+
+    @classmethod
     def recognises(cls, columns: Iterable[str], sample: Iterable[Mapping[str, Any]] = ()) -> bool:
         """Whether a file with these columns is of this kind, to judge by the first of these rows that lacks nothing."""
         if not set(cls.needs) <= set(columns):
