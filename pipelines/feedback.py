@@ -39,6 +39,9 @@ BLOCK_BYTES = 4 * 2**20
 MIN_CPUS_FOR_RESERVED_ACTORS = 4
 """On fewer slots the actors reserve none: checkpoint filter, judge and topics would leave none to read and write."""
 
+SLOTS_PER_EMBEDDER = 4
+"""On more slots than this the topic stage grows to more actors while blocks wait for it."""
+
 RETRY_ADVICE = "\nFailed to apply UDF transform"
 """What Ray appends to the message of an exception, with advice about settings of its own."""
 
@@ -69,7 +72,8 @@ def write_feedback(settings: LabelSettings, files: Sequence[str], checkpoint: st
 
 
 def _judged(dataset: ray.data.Dataset, settings: LabelSettings, run: str, desk: Any) -> ray.data.Dataset:
-    reserved = 1 if ray.cluster_resources().get("CPU", 0) >= MIN_CPUS_FOR_RESERVED_ACTORS else 0
+    slots = ray.cluster_resources().get("CPU", 0)
+    reserved = 1 if slots >= MIN_CPUS_FOR_RESERVED_ACTORS else 0
     open_blocks = max(2, -(-4 * settings.judge_concurrency // settings.label_batch_rows))
     judges = ActorPoolStrategy(
         size=settings.judge_actors,
@@ -93,7 +97,7 @@ def _judged(dataset: ray.data.Dataset, settings: LabelSettings, run: str, desk: 
         fn_constructor_args=(settings,),
         batch_size=None,
         batch_format="pyarrow",
-        compute=ActorPoolStrategy(size=1),
+        compute=ActorPoolStrategy(min_size=1, max_size=max(1, int(slots) // SLOTS_PER_EMBEDDER)),
         num_cpus=reserved,
         udf_modifying_row_count=False,
     )

@@ -1,8 +1,10 @@
 """The topic stage: how near two follow-ups are, for the pairs of turns hindsight may join.
 
-The follow-ups of a whole block are embedded in one call, each once however many pairs it is in.
+The follow-ups of a whole block are embedded in one call, each once however many pairs it is in. N: two for each pair,
+one after the other; D: dimensions.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,6 +14,9 @@ from pipelines.judging import with_turns
 from wildreward.embedder import Embedder
 from wildreward.hindsight import candidate_pairs
 from wildreward.settings.label import LabelSettings
+
+THREADS = 2
+"""The model is small: more threads would wait for each other. A large cluster has more actors instead."""
 
 
 class MeasureTopics:
@@ -27,9 +32,9 @@ class MeasureTopics:
         if not pairs:
             return block
         if self._embedder is None:  # most blocks of short conversations have no pair: load the model when it is needed
-            self._embedder = Embedder(self._settings.embedder)
-        vectors = self._embedder.encode([_follow_up(row, place) for row, pair in pairs for place in pair])
-        cosines = (vectors[::2] * vectors[1::2]).sum(1).tolist()
+            self._embedder = _embedder(self._settings.embedder)
+        vectors_ND = self._embedder.encode([_follow_up(row, place) for row, pair in pairs for place in pair])
+        cosines = (vectors_ND[0::2] * vectors_ND[1::2]).sum(1).tolist()
         for (row, (earlier, later)), cosine in zip(pairs, cosines, strict=True):
             turn = row["turns"][earlier]
             turn["similarities"] = [
@@ -37,6 +42,13 @@ class MeasureTopics:
                 {"turn": row["turns"][later]["turn"], "cosine": cosine},
             ]
         return with_turns(block, rows)
+
+
+def _embedder(name: str) -> Embedder:
+    import torch
+
+    torch.set_num_threads(min(THREADS, os.cpu_count() or 1))  # Ray allows one for each CPU slot, of which this has few
+    return Embedder(name)
 
 
 def _pairs(row: Mapping[str, Any], window: int) -> Sequence[tuple[int, int]]:
