@@ -78,6 +78,8 @@ def test_a_model_against_itself_differs_by_exactly_nothing() -> None:
         if not metric.count:
             assert said.verdict == "too few items"
             continue
+        if metric.first.value is None:  # margins that are all alike have no correlation
+            continue
         assert (said.difference.value, said.difference.low, said.difference.high) == (0.0, 0.0, 0.0), name
         assert (said.p, said.verdict) == (1.0, "no difference")
 

@@ -119,7 +119,7 @@ def test_a_row_that_is_taken_back_is_counted_as_if_it_had_been_dropped_at_once()
     funnel.rows_in, never_kept.rows_in = 3, 3
     funnel.keep(row(label=2, source="hindsight"))
     funnel.take_back(row(label=2, source="hindsight"), "user_cap")
-    never_kept.drop("user_cap")
+    never_kept.drop("user_cap", row(label=2, source="hindsight"))
     assert funnel == never_kept
 
 

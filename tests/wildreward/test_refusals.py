@@ -52,5 +52,5 @@ def test_both_thresholds_are_settings_and_only_negative_feedback_asks() -> None:
 
 
 def test_a_chinese_character_counts_as_three() -> None:
-    assert looks_like_refusal("抱歉，我无法提供。", max_chars=25)
-    assert not looks_like_refusal("抱歉，我无法提供。", max_chars=24)
+    assert looks_like_refusal("抱歉，我无法提供。", max_chars=23)
+    assert not looks_like_refusal("抱歉，我无法提供。", max_chars=22)
