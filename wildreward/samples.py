@@ -38,7 +38,10 @@ class Samples:
 
     def withdraw(self, group: str, row_id: str) -> None:
         """A row that may have been taken in is not of its group any more."""
-        self.groups.get(group, {}).pop(row_id, None)
+        kept = self.groups.get(group, {})
+        kept.pop(row_id, None)
+        if not kept:
+            self.groups.pop(group, None)
 
     def __add__(self, other: "Samples") -> "Samples":
         per_group = max(self.per_group, other.per_group)
