@@ -27,10 +27,13 @@ GROUP_BYTES = 32 * 2**20
 def groups(folder: str) -> list[list[str]]:
     """Recorded feedback files, sorted, in groups of about GROUP_BYTES.
 
-    The record is `.state/checkpoint` beside the folder; of a folder without one all files count.
+    The record is `.state/checkpoint` beside the folder; of a folder without one all files count. Raises DataError when
+    no file is named as records are: it would look as if nothing had been judged.
     """
     sizes = _sizes(folder)
     blocks = _blocks(folder, sizes)
+    if blocks is not None and sizes and not blocks.files:
+        raise DataError(f"{folder}: found {_name(min(sizes))}; a feedback file is named DATASET_WRITE_TASK-0.parquet")
     found: list[list[str]] = []
     room = 0
     for path, size in sorted(sizes.items()):

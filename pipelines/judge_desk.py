@@ -77,13 +77,14 @@ class DeskWatch:
         if self._asked is not None:
             ready, _ = ray.wait([self._asked], timeout=0)
             if ready:
-                self._tell(ray.get(self._asked))
+                self.tell(ray.get(self._asked))
                 self._asked = None
         elif time.monotonic() >= self._next_look:
             self._next_look = time.monotonic() + LOOK_EVERY_S
             self._asked = self._desk.news.remote()
 
-    def _tell(self, news: News) -> None:
+    def tell(self, news: News) -> None:
+        """Say what was not said yet."""
         for message in news.warnings:
             if message not in self._said:
                 self._said.add(message)

@@ -71,7 +71,9 @@ def _label(settings: LabelSettings, state: LabelState, files: list[str]) -> None
     session: Mapping[str, float] | None = None
     if settings.retry_errors or state.retrying:
         _take_back_errors(state)
-    if not state.feedback_done or lost(storage.join(settings.output, "feedback")):
+    if state.feedback_done and lost(storage.join(settings.output, "feedback")):
+        state.feedback_lost()
+    if not state.feedback_done:
         news = write_feedback(settings, files, state.checkpoint, state.run)
         if news is not None:
             print(*news.lines(), sep="\n")

@@ -136,6 +136,11 @@ class LabelState:
         self.retrying = False
         self._save_feedback()
 
+    def feedback_lost(self) -> None:
+        """Files of feedback/ are gone: not done before their conversations are judged again, even if that is killed."""
+        self.feedback_done = self.rows_done = False
+        self._save_feedback()
+
     def rows_started(self) -> None:
         """From here on the rows of an earlier run may be gone."""
         storage.remove(self._path("rows.json"))

@@ -15,12 +15,13 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """Header names are in lower case."""
+    """Header names are in lower case. `arrived`: when its last byte had come, on the loop's clock."""
 
     method: str
     target: str
     headers: Mapping[str, str]
     body: bytes
+    arrived: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +73,9 @@ class _Connection(asyncio.Protocol):
             return
         method, target, _ = first.split(" ")
         self._buffer = rest[size:]
-        request = Request(method, target, headers, rest[:size])
-        self._answering = asyncio.get_running_loop().create_task(self._answer(request))
+        loop = asyncio.get_running_loop()
+        request = Request(method, target, headers, rest[:size], loop.time())
+        self._answering = loop.create_task(self._answer(request))
 
     async def _answer(self, request: Request) -> None:
         reply = await self._handler(request)

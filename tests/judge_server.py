@@ -90,23 +90,38 @@ class JudgeHandler:
         self.stats.most_in_flight = max(self.stats.most_in_flight, self.stats.in_flight)
         self.stats.first_s = self.stats.first_s or time.monotonic()
         try:
-            return await _answer(json.loads(request.body), request.headers, self.behaviour, self.stats)
+            reply, seconds = _answer(json.loads(request.body), request.headers, self.behaviour, self.stats)
+            # The latency is from the arrival on: what the server itself needs is part of it.
+            await asyncio.sleep(request.arrived + seconds - asyncio.get_running_loop().time())
+            return reply
         finally:
             self.stats.in_flight -= 1
             self.stats.last_s = time.monotonic()
 
 
-async def _answer(body: dict[str, Any], headers: Mapping[str, str], behaviour: Behaviour, stats: Stats) -> Reply:
+def _answer(
+    body: dict[str, Any], headers: Mapping[str, str], behaviour: Behaviour, stats: Stats
+) -> tuple[Reply, float]:
+    """The reply, and how many seconds after its arrival a request gets it."""
     prompt = "\n\n".join(message["content"] for message in body["messages"])
     question = question_id(body["messages"])
     stats.asked[question] += 1
     refusal = _refuse_request(body, headers, prompt, behaviour)
     if refusal is not None:
         stats.outcomes[f"http_{refusal.status}"] += 1
-        return refusal
+        return refusal, 0.0
     fault = _fault(behaviour, question, stats.asked[question])
     stats.outcomes[fault or "answered"] += 1
-    await asyncio.sleep(behaviour.latency_s + (behaviour.stall_s if fault == "stall" else 0.0))
+    faulty = _faulty_reply(fault, body, prompt, behaviour)
+    if faulty is not None:
+        return faulty, behaviour.latency_s
+    stats.answered[question] += fault != "stall"
+    style = behaviour.tokens if behaviour.logprobs and body.get("logprobs") else None
+    reply = json_reply(200, _completion(body, prompt, RULES[behaviour.rule](prompt), style))
+    return reply, behaviour.latency_s + (behaviour.stall_s if fault == "stall" else 0.0)
+
+
+def _faulty_reply(fault: str, body: dict[str, Any], prompt: str, behaviour: Behaviour) -> Reply | None:
     if fault == "error":
         return _error(500, "the model fell over")
     if fault == "limit":
@@ -115,9 +130,7 @@ async def _answer(body: dict[str, Any], headers: Mapping[str, str], behaviour: B
         return Reply(200, b"<html>gateway</html>", {"Content-Type": "text/html"})
     if fault == "garbage":
         return json_reply(200, _completion(body, prompt, "I would rather talk about the weather.", None))
-    stats.answered[question] += fault != "stall"
-    style = behaviour.tokens if behaviour.logprobs and body.get("logprobs") else None
-    return json_reply(200, _completion(body, prompt, RULES[behaviour.rule](prompt), style))
+    return None
 
 
 def question_id(messages: Sequence[Mapping[str, str]]) -> str:

@@ -4,8 +4,9 @@
 
 The server is deterministic, a process of its own, real HTTP on loopback. Three ways to the same answers, one after the
 other: the judge stage alone (blocks through `JudgeTurns`, no Ray), the `openai` package in its place (the judge of
-before; only where it is installed), and `wildreward label` from start to end on a local cluster. Every label is
-compared with the server's rule. Prints one line of JSON; ratios are of what latency and concurrency permit.
+before; `--ways openai`, where it is installed), and `wildreward label` from start to end on a local cluster. Every
+label is compared with the server's rule. Prints one line of JSON: `turns_per_s` is from the first request at the server
+to its last answer, `of_permitted` its ratio to what latency and concurrency permit.
 """
 
 import argparse
@@ -44,19 +45,21 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=10_000)
     parser.add_argument("--latency-s", type=float, default=0.05)
     parser.add_argument("--concurrency", type=int, default=64)
-    parser.add_argument("--ways", nargs="+", choices=["stage", "openai", "label"], default=["stage", "openai", "label"])
+    parser.add_argument("--ways", nargs="+", choices=["stage", "openai", "label"], default=["stage", "label"])
     args = parser.parse_args()
     permitted = args.concurrency / args.latency_s if args.latency_s else None
     figures: dict[str, Any] = {"turns": args.turns, "permitted_per_s": permitted}
     chats = [conversation(number) for number in range(args.turns // TURNS_EACH)]
     for way in args.ways:
-        with server(args.latency_s) as url, tempfile.TemporaryDirectory() as folder:
+        with server(latency_s=args.latency_s) as url, tempfile.TemporaryDirectory() as folder:
             settings = LabelSettings(
                 output=f"{folder}/labels", judge="openai", judge_url=(url,), judge_model="digest",
                 judge_concurrency=args.concurrency, hindsight_window_turns=0, filters=("none",),
             )  # fmt: skip
             figures[way] = WAYS[way](settings, chats, Path(folder))
-            figures[way]["most_in_flight"] = stats(url)["most_in_flight"]
+            counts = stats(url)
+            figures[way]["most_in_flight"] = counts["most_in_flight"]
+            figures[way]["turns_per_s"] = round(counts["requests"] / counts["seconds"], 1)
             if permitted:
                 figures[way]["of_permitted"] = round(figures[way]["turns_per_s"] / permitted, 3)
     print(json.dumps(figures))
@@ -82,7 +85,7 @@ def openai_package(settings: LabelSettings, chats: Sequence[dict[str, Any]], fol
     try:
         judge = OpenAIPackageJudge(settings)
     except ImportError as error:
-        return {"turns_per_s": 0.0, "skipped": str(error)}
+        raise SystemExit(f"way openai: {error}") from None
 
     metrics = JudgeMetrics("openai package")
 
@@ -98,7 +101,7 @@ def openai_package(settings: LabelSettings, chats: Sequence[dict[str, Any]], fol
 
 
 def label(settings: LabelSettings, chats: Sequence[dict[str, Any]], folder: Path) -> dict[str, Any]:
-    """`wildreward label` on a new local cluster. The rate is from the first request to the last answer."""
+    """`wildreward label` on a new local cluster, whose start is in `wall_s` and `feedback_s`."""
     (folder / "chats.jsonl").write_text("".join(json.dumps(chat) + "\n" for chat in chats))
     (url,) = settings.judge_url
     given = settings.model_dump() | {"input": (str(folder / "chats.jsonl"),), "address": "local"}
@@ -109,11 +112,9 @@ def label(settings: LabelSettings, chats: Sequence[dict[str, Any]], folder: Path
     assert judged["turns"]["labelled"] == counts["requests"] == len(chats) * TURNS_EACH
     check(rows(Path(settings.output) / "feedback"))
     return {
-        "turns_per_s": round(counts["requests"] / counts["seconds"], 1),
-        "feedback_turns_per_s": round(counts["requests"] / judged["seconds"]["feedback"], 1),
-        "all_s": round(seconds, 1),
+        "wall_s": round(seconds, 2),
+        "feedback_s": judged["seconds"]["feedback"],
         "judging_s": round(counts["seconds"], 2),
-        **judged["seconds"],
     }
 
 
@@ -139,7 +140,7 @@ def _timed(judge_block: Any, chats: Sequence[dict[str, Any]]) -> dict[str, Any]:
     check([row for block in made for row in block.to_pylist()])
     turns = len(chats) * TURNS_EACH
     cpu_s = after.ru_utime + after.ru_stime - used.ru_utime - used.ru_stime
-    return {"turns_per_s": round(turns / seconds, 1), "cpu_ms_per_turn": round(1000 * cpu_s / turns, 3)}
+    return {"wall_s": round(seconds, 2), "cpu_ms_per_turn": round(1000 * cpu_s / turns, 3)}
 
 
 def _feedback_row(chat: dict[str, Any]) -> dict[str, Any]:
@@ -198,10 +199,11 @@ class OpenAIPackageJudge:
 
 
 @contextlib.contextmanager
-def server(latency_s: float) -> Iterator[str]:
-    """The judge server in a process of its own; its base URL."""
+def server(**behaviour: object) -> Iterator[str]:
+    """The judge server in a process of its own, with flags for its `Behaviour`; its base URL."""
     command = [sys.executable, "-m", "tests.judge_server", "--port", "0", "--rule", "digest"]
-    process = subprocess.Popen([*command, "--latency-s", str(latency_s)], stdout=subprocess.PIPE, text=True)
+    flags = [text for name, value in behaviour.items() for text in (f"--{name.replace('_', '-')}", str(value))]
+    process = subprocess.Popen([*command, *flags], stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
         yield f"http://127.0.0.1:{int(process.stdout.readline())}/v1"

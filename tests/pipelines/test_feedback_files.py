@@ -41,6 +41,9 @@ def test_only_files_that_are_recorded_are_read_and_leftovers_go(tmp_path: Path) 
     assert lost(str(feedback)) == [blocks[2]]
     remove_leftovers(str(feedback))
     assert {str(path) for path in feedback.iterdir()} == {recorded, notes}
+    Path(recorded).unlink()
+    with pytest.raises(DataError, match=r"found notes\.parquet; a feedback file is named"):
+        groups(str(feedback))
 
 
 @pytest.mark.usefixtures("ray_cluster")

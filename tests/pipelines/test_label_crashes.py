@@ -81,6 +81,21 @@ class Killed(BaseException):
     """Stands for SIGKILL: nothing in between catches it, and publishing has nothing that would run on its way."""
 
 
+def test_a_lost_file_makes_the_feedback_unfinished_even_if_judging_again_is_killed(
+    tmp_path: Path, whole: Undisturbed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: Any) -> None:
+        raise Killed
+
+    output = whole.copy(tmp_path)
+    (output / ".state" / "rows.json").unlink()
+    min((output / "feedback").glob("*.parquet")).unlink()
+    monkeypatch.setattr("pipelines.feedback.write_feedback", killed)
+    with pytest.raises(Killed):
+        run(whole.settings(output))
+    assert json.loads((output / ".state" / "feedback.json").read_text())["done"] is False
+
+
 def killed_before_step(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
     done = 0
 

@@ -50,6 +50,7 @@ class Outages:
                 return endpoint
             pause_s = self._endpoints.pause_s()
             if pause_s is None:
+                self._wait_if_none_is_up()
                 await self._up.wait()
             else:
                 await asyncio.sleep(pause_s + random.uniform(0, min(SPREAD_S, pause_s)))
@@ -67,8 +68,8 @@ class Outages:
         self._wait_if_none_is_up()
 
     def answered(self) -> None:
-        """An answer came: whoever gave it is up again."""
-        if not self._up.is_set():
+        """An answer came: whoever gave it is up again, unless it is out meanwhile."""
+        if not self._up.is_set() and self._endpoints.pause_s() is not None:
             self._up.set()
 
     def reject(self, endpoint: Endpoint, error: RejectedError) -> None:

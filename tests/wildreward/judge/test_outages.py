@@ -10,8 +10,11 @@ import pytest
 from tests.judge_server import Behaviour, Server, judge_server
 from tests.wildreward.judge.asking import ask, ask_counted, requests, settings, turns
 from wildreward.errors import JudgeError
+from wildreward.judge.endpoints import Endpoint, Endpoints
 from wildreward.judge.lexicon import read_feedback
 from wildreward.judge.openai_client import OpenAIJudge
+from wildreward.judge.outages import Outages
+from wildreward.judge.sender import Sender
 from wildreward.judge.shared import Alone
 from wildreward.judge.types import TurnText
 from wildreward.settings.label import LabelSettings
@@ -159,6 +162,23 @@ def test_an_endpoint_that_knows_no_such_model_or_key_is_out_with_a_warning(behav
     [(warning, count)] = told.warnings.items()
     assert warning.startswith(f"{wrong.url} is out for the rest of the run: {message}")
     assert (count, stats["endpoints_out"]) == (1, 1)
+
+
+def test_an_endpoint_that_is_out_ends_no_outage_with_a_late_answer() -> None:
+    async def late_answer() -> None:
+        pool = Endpoints([Endpoint("http://a/v1", "", {}), Endpoint("http://b/v1", "", {})])
+        given = settings("http://a/v1", "http://b/v1", judge_max_outage_s=0.2)
+        outages = Outages(given, pool, Sender(given, pool, told := Told(given)), told, b"{}")
+        pool.reject(pool.all[0], "HTTP 401")
+        pool.all[1].down = True
+        waiting = asyncio.create_task(outages.ready(None))
+        await asyncio.sleep(0)
+        pool.answered(pool.all[0])
+        outages.answered()
+        with pytest.raises(JudgeError, match=r"nothing was answered .* HTTP 401"):
+            await waiting
+
+    asyncio.run(late_answer())
 
 
 def test_a_redirect_is_not_followed_because_the_key_is_for_the_endpoint_that_was_named() -> None:
