@@ -63,22 +63,16 @@ def _dry_run(settings: LabelSettings, files: list[str]) -> None:
 
 
 def _label(settings: LabelSettings, state: LabelState, files: list[str]) -> None:
-    from pipelines.feedback import write_feedback
     from pipelines.feedback_files import lost
     from pipelines.wildfb import write_rows
 
-    started = time.monotonic()
-    session: Mapping[str, float] | None = None
-    if settings.retry_errors or state.retrying:
+    if state.retrying:
         _take_back_errors(state)
     if state.feedback_done and lost(storage.join(settings.output, "feedback")):
         state.feedback_lost()
-    if not state.feedback_done:
-        news = write_feedback(settings, files, state.checkpoint, state.run)
-        if news is not None:
-            print(*news.lines(), sep="\n")
-            session = news.stats
-        state.feedback_finished(time.monotonic() - started)
+    session = _judge(settings, state, files)
+    if settings.retry_errors and _take_back_errors(state):  # now that no file is left half written
+        session = _judge(settings, state, files)
     if state.rows_done:
         print(f"label: {settings.output} is complete and has no errors; nothing to do")
         return
@@ -89,8 +83,23 @@ def _label(settings: LabelSettings, state: LabelState, files: list[str]) -> None
     publish(settings, state, funnel, seconds, session)
 
 
-def _take_back_errors(state: LabelState) -> None:
-    """Make conversations in which an answer failed unjudged again."""
+def _judge(settings: LabelSettings, state: LabelState, files: list[str]) -> Mapping[str, float] | None:
+    """Judge what is not judged yet; what the judges counted, where they are asked over HTTP."""
+    from pipelines.feedback import write_feedback
+
+    if state.feedback_done:
+        return None
+    started = time.monotonic()
+    news = write_feedback(settings, files, state.checkpoint, state.run)
+    state.feedback_finished(time.monotonic() - started)
+    if news is None:
+        return None
+    print(*news.lines(), sep="\n")
+    return news.stats
+
+
+def _take_back_errors(state: LabelState) -> int:
+    """Make conversations in which an answer failed unjudged again; how many."""
     from pipelines.retry_errors import failed, take_back
 
     feedback = storage.join(state.output, "feedback")
@@ -101,6 +110,7 @@ def _take_back_errors(state: LabelState) -> None:
         take_back(ids, feedback, state.checkpoint)
     if state.retrying:
         state.retry_ready()
+    return len(ids)
 
 
 def publish(
