@@ -25,6 +25,8 @@ class Placement:
 def source_of(settings: ScoringSettings) -> ScorerSource:
     """The recipe of the scorer; what can be wrong with it is found before anything starts. Raises UsageError."""
     if settings.callable:
+        if settings.template:
+            raise UsageError("--template: it is for checkpoints and /get_reward URLs; a callable gets conversations")
         source = CallableScorer(settings.callable, os.getcwd())
         source.find()
         return source

@@ -66,13 +66,13 @@ def _config(directory: Path) -> dict[str, Any]:
 
 
 def local_directory(name: str) -> Path:
-    """The directory, or the snapshot of a hub id, downloaded if need be. Raises CheckpointError."""
+    """The directory, or the snapshot of a hub id, its safetensors downloaded if need be. Raises CheckpointError."""
     if is_directory_name(name):
         return Path(name)
     from huggingface_hub import snapshot_download
 
     with _hub_errors(name):
-        return Path(snapshot_download(name, allow_patterns=[f"*{suffix}" for suffix in sorted(SUFFIXES)]))
+        return Path(snapshot_download(name, allow_patterns=[f"*{suffix}" for suffix in sorted(SUFFIXES - {".bin"})]))
 
 
 @contextmanager
