@@ -1,9 +1,9 @@
 """The rules of the layout that a machine can check: which way imports point, what stays light, what presets hold."""
 
 import ast
+import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -62,10 +62,8 @@ def test_every_yaml_in_the_tree_is_a_preset_or_the_generators_material() -> None
 
 @pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"]])
 def test_help_answers_in_half_a_second(arguments: list[str]) -> None:
-    """The best of three: a promise about our imports, not about what else the machine is doing."""
-    seconds = []
-    for _ in range(3):
-        started = time.perf_counter()
-        subprocess.run([sys.executable, "-m", "wildreward", *arguments], capture_output=True, check=True)
-        seconds.append(time.perf_counter() - started)
-    assert min(seconds) < 0.5
+    """Processor time: a promise about our imports, not about what else the machine is doing."""
+    before = os.times()
+    subprocess.run([sys.executable, "-m", "wildreward", *arguments], capture_output=True, check=True)
+    after = os.times()
+    assert after.children_user + after.children_system - before.children_user - before.children_system < 0.5
