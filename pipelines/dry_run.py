@@ -56,14 +56,14 @@ def count_questions(settings: LabelSettings, files: Sequence[str]) -> Questions:
 
 
 def _count_block(block: pa.Table, settings: LabelSettings) -> pa.Table:
-    rows = block.select(["status", "reason", "messages", "turns"]).to_pylist()
+    rows = block.select(["row_id", "status", "reason", "messages", "turns"]).to_pylist()
     return pa.table({"counts": [json.dumps(_count(rows, settings).as_row())]}, schema=COUNTS)
 
 
 def _count(rows: Sequence[Mapping[str, Any]], settings: LabelSettings) -> Questions:
     bad = "quarantined"
     outcomes = (f"{bad}: {row['reason']}" if row["status"] == bad else row["status"] for row in rows)
-    texts = [turn_text(row["messages"], turn) for row in rows for turn in row["turns"] or ()]
+    texts = [turn_text(row, turn) for row in rows for turn in row["turns"] or ()]
     refusals = [text for text in texts if settings.refusal_validation and _looks_like_refusal(text.response, settings)]
     found = Questions(Counter(outcomes), turns=len(texts), refusal_like=len(refusals))
     if settings.judge != "lexicon":

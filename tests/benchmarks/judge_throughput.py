@@ -155,7 +155,7 @@ def check(judged: Sequence[dict[str, Any]]) -> None:
     """Every label is the one that the server's rule gives to this very turn."""
     for row in judged:
         for turn in row["turns"]:
-            question = prompts.feedback_messages(turn_text(row["messages"], turn))
+            question = prompts.feedback_messages(turn_text(row, turn))
             expected = by_digest("\n\n".join(message["content"] for message in question))
             assert turn["raw"] == expected, (row["row_id"], turn)
             assert turn["level"] == int(expected[2]), (row["row_id"], turn)

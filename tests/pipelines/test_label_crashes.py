@@ -31,10 +31,10 @@ class Undisturbed:
 
     def __init__(self, folder: Path, server: Server) -> None:
         self.chats, self.output, self.server = write_chats(folder / "chats", files=2, rows=60), folder / "out", server
-        run(settings(self.chats, self.output, **openai(server.url)))
+        run(settings(self.chats, self.output, judge_cache="none", **openai(server.url)))
 
     def settings(self, output: Path) -> Any:
-        return settings(self.chats, output, **openai(self.server.url))
+        return settings(self.chats, output, judge_cache="none", **openai(self.server.url))
 
     def copy(self, folder: Path) -> Path:
         return copytree(self.output, folder / "out")

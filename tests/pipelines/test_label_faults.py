@@ -92,7 +92,7 @@ def asked_again(stats: Stats, records: list[Path], output: Path) -> int:
     """How often a conversation was judged again that had been written when a process was killed."""
     recorded = {row_id for path in records for row_id in pq.read_table(path).column("row_id").to_pylist()}
     asked = [
-        stats.answered[question_id(feedback_messages(turn_text(row["messages"], turn), 0))]
+        stats.answered[question_id(feedback_messages(turn_text(row, turn), 0))]
         for row in rows(output / "feedback")
         if row["row_id"] in recorded
         for turn in row["turns"]

@@ -63,7 +63,7 @@ def check_labels(output: Path, *servers: Server) -> None:
     attempts = 0
     for row in rows(output / "feedback"):
         for turn in row["turns"]:
-            assert turn["level"] == read_feedback(turn_text(row["messages"], turn)).level
+            assert turn["level"] == read_feedback(turn_text(row, turn)).level
             assert sum(turn["level_probs"]) == pytest.approx(1)
             assert turn["level_probs"][turn["level"] - 1] == pytest.approx(0.9, abs=1e-3)
             attempts += turn["attempts"]
