@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -67,10 +68,12 @@ def test_a_killed_judge_and_a_killed_node_cost_what_was_not_written_and_nothing_
 
         try:
             first = written(2)
+            after_first = server.stats.answered.copy()
             judge = judge_process()
             assert judge is not None
             kill(judge)
             second = written(len(first) + 3)
+            after_second = server.stats.answered.copy()
             judge = judge_process()
             assert judge is not None
             raylet = judge.parent()
@@ -82,21 +85,22 @@ def test_a_killed_judge_and_a_killed_node_cost_what_was_not_written_and_nothing_
             driver.kill()
             driver.wait()
         assert len(committed(records)) > len(second)
-        assert asked_again(server.stats, second, disturbed) == 0
+        assert answered_since(after_first, server.stats, first, disturbed) == 0
+        assert answered_since(after_second, server.stats, second, disturbed) == 0
     with judge_server() as server:
         run(settings(chats, whole, **openai(server.url)))
     assert_same_run(disturbed, whole)
 
 
-def asked_again(stats: Stats, records: list[Path], output: Path) -> int:
-    """How often a conversation was judged again that had been written when a process was killed."""
+def answered_since(before: Counter[str], stats: Stats, records: list[Path], output: Path) -> int:
+    """How many answers about conversations that were already written were given after `before`."""
     recorded = {row_id for path in records for row_id in pq.read_table(path).column("row_id").to_pylist()}
-    asked = [
-        stats.answered[question_id(feedback_messages(turn_text(row, turn), 0))]
+    questions = [
+        question_id(feedback_messages(turn_text(row, turn), 0))
         for row in rows(output / "feedback")
         if row["row_id"] in recorded
         for turn in row["turns"]
     ]
-    assert len(asked) == 2 * len(recorded) > 0
-    assert all(asked)
-    return sum(asked) - len(asked)
+    assert len(questions) == 2 * len(recorded) > 0
+    assert all(before[question] for question in questions)
+    return sum(stats.answered[question] - before[question] for question in questions)
