@@ -10,8 +10,9 @@ EXTRAS ?= embedded,s3,dev
 demo: $(VENV)/.installed
 	$(BIN)/wildreward demo
 
+# Two processes, each with a Ray cluster of its own: most tests wait for a cluster, a process or a server to start.
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered --durations=15
+	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term:skip-covered --durations=15
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
