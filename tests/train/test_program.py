@@ -121,7 +121,8 @@ def test_a_run_killed_with_its_driver_ends_with_the_same_weights(
     environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 300
-    while not list(Path(killed.output).glob("run/ckpt_0000*")) and time.monotonic() < deadline:
+    # The third: the folder of the first is there before Ray Train has taken note of it.
+    while not list(Path(killed.output).glob("run/ckpt_000012*")) and time.monotonic() < deadline:
         time.sleep(0.05)
     process.send_signal(signal.SIGKILL)
     process.wait()
