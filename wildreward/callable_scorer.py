@@ -14,15 +14,14 @@ an exception, ends the run.
 """
 
 import hashlib
-import importlib
 import inspect
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wildreward.errors import DataError, UsageError
+from wildreward.errors import DataError
+from wildreward.named_function import named_function
 
 if TYPE_CHECKING:
     from wildreward.reward_model import Score
@@ -44,18 +43,7 @@ class CallableScorer:
 
     def find(self) -> Any:
         """The function or class. Raises UsageError naming what is missing."""
-        module, _, attribute = self.name.partition(":")
-        if not module or not attribute:
-            raise UsageError(f"--callable: found {self.name!r}; expected module:function")
-        if self.folder not in sys.path:
-            sys.path.insert(0, self.folder)
-        try:
-            found = getattr(importlib.import_module(module), attribute, None)
-        except ImportError as error:
-            raise UsageError(f"--callable {self.name}: {module} cannot be imported: {error}") from error
-        if not callable(found):
-            raise UsageError(f"--callable {self.name}: {module} has no function or class {attribute}")
-        return found
+        return named_function("--callable", self.name, self.folder)
 
     def identity(self) -> str:
         """Its name and the content of its module; what the module imports is not seen."""

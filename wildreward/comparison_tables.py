@@ -42,6 +42,7 @@ def sentences(comparison: Comparison) -> Iterator[str]:
     for name, found in comparison.sets.items():
         left = ", ".join(f"{count} of {who}" for who, count in found.left_out.items() if count)
         yield f"{name}: {found.matched} items matched by id" + (f"; without a match: {left}" if left else "")
+        yield from (f"{name}: not compared: {note}" for note in found.notes)
     for name, reason in comparison.not_compared.items():
         yield f"{name}: not compared: {reason}"
 

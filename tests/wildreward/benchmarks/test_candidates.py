@@ -142,15 +142,9 @@ def test_what_the_hook_must_not_return_is_said(given: object, said: str) -> None
 
 
 def test_the_hook_is_named_module_colon_function(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "a_judge.py").write_text("def exact(chosen):\n    return 1.0\nNUMBER = 3\n")
+    (tmp_path / "a_judge.py").write_text("def exact(chosen):\n    return 1.0\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     assert load_downstream("a_judge:exact").call([]) == 1.0
-    for name, said in (
-        ("exact", "expected module:function"),
-        ("a_judge:absent", "has no attribute 'absent'"),
-        ("no_such_module:f", "No module named"),
-        ("a_judge:NUMBER", "NUMBER is a int; expected a function"),
-    ):
-        with pytest.raises(UsageError, match=said):
-            load_downstream(name)
+    with pytest.raises(UsageError, match="--downstream a_judge:absent: a_judge has no function or class absent"):
+        load_downstream("a_judge:absent")
