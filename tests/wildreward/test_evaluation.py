@@ -108,7 +108,7 @@ def test_the_console_shows_intervals_baselines_verdicts_and_skips(
     evaluation: Evaluation, stream: io.StringIO, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "160")
-    print_evaluation(evaluation, stream)
+    print_evaluation(evaluation, 0.95, stream)
     text = stream.getvalue()
     for wanted in ("my/pairs", "pairwise_accuracy", "[1.000, 1.000]", "better than chance", "skipped 1 of 25 rows"):
         assert wanted in text

@@ -96,10 +96,22 @@ def recognise(path: str) -> type[EvaluationSet]:
     for kind in KINDS:
         if kind.recognises(columns, sample):
             return kind
-    allowed = "; ".join(f"{kind.kind}: {', '.join(kind.needs)}" for kind in KINDS)
-    raise DataError(
-        f"{path}: not an evaluation set. Its columns are: {', '.join(columns) or 'none'}. Columns needed: {allowed}"
-    )
+    raise DataError(f"{path}: not an evaluation set. {_unlike(columns)}")
+
+
+def _unlike(columns: Sequence[str]) -> str:
+    """What a file with these columns lacks of the kind that it is nearest to, and what every kind needs.
+
+    >>> print(_unlike(["id", "prompt", "chosen"]).splitlines()[0])
+    Its columns are: id, prompt, chosen. As pairs it lacks: rejected. Columns needed of each kind:
+    """
+    needed = "".join(f"\n  {kind.kind}: {', '.join(kind.needs)}" for kind in KINDS)
+    if not columns:
+        return f"It has no row that can be read. Columns needed of each kind:{needed}"
+    nearest = max(KINDS, key=lambda kind: len({*kind.needs} & {*columns}) / len(kind.needs))
+    lacking = [name for name in nearest.needs if name not in columns]
+    near = f" As {nearest.kind} it lacks: {', '.join(lacking)}." if len(lacking) < len(nearest.needs) else ""
+    return f"Its columns are: {', '.join(columns)}.{near} Columns needed of each kind:{needed}"
 
 
 def _set_of(path: str, kind: type[EvaluationSet], split_of: str) -> str:
