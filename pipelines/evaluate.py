@@ -27,7 +27,7 @@ from wildreward.comparison_tables import print_comparison
 from wildreward.errors import CheckpointError, UsageError
 from wildreward.evaluation import Evaluation, evaluate, fresh_copies
 from wildreward.evaluation_console import print_evaluation
-from wildreward.evaluation_files import Evaluated, is_evaluation, read_evaluation, write_evaluation
+from wildreward.evaluation_files import REPORT, RESULTS, Evaluated, is_evaluation, read_evaluation, write_evaluation
 from wildreward.reference_results import print_references
 from wildreward.run_directory import finish, open_run
 from wildreward.settings.evaluate import EvaluateSettings
@@ -96,11 +96,11 @@ def _show(
     texts = evaluation.texts
     found = texts["scored_once"] + texts["not_scored"] - scoring.scored
     kept = f"; {found:,} were found in the cache" if found else ""
-    what = f"{texts['scored_once']:,} different replies with scores ({texts['tokens']:,} tokens)"
+    tokens = f" ({texts['tokens']:,} tokens)" if texts["tokens"] else ""
+    what = f"{texts['scored_once']:,} different replies with scores{tokens}"
     print(f"\n{what} in {seconds:.0f} s{kept}")
-    print(
-        f"results  {storage.join(settings.output, 'results.json')}\nreport   {storage.join(settings.output, 'report.html')}"
-    )
+    for word, file in (("results", RESULTS), ("report ", REPORT)):
+        print(f"{word}  {storage.join(settings.output, file)}")
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wildreward.errors import DataError
-from wildreward.named_function import named_function
+from wildreward.named_function import call_named, named_function
 
 if TYPE_CHECKING:
     from wildreward.reward_model import Score
@@ -38,7 +38,7 @@ class CallableScorer:
     def load(self) -> "LoadedCallable":
         """Raises UsageError where it cannot be imported."""
         found = self.find()
-        made: Any = found() if inspect.isclass(found) else found
+        made: Any = call_named("--callable", self.name, found) if inspect.isclass(found) else found
         return LoadedCallable(self.name, made)
 
     def find(self) -> Any:
@@ -62,7 +62,13 @@ class LoadedCallable:
 
     def score(self, conversations: "Sequence[Conversation]") -> "list[Score]":
         """Raises DataError for an answer that is not one number or Score for each conversation."""
-        answers = list(self.call([[dict(message) for message in messages] for messages in conversations]))
+        given = [[dict(message) for message in messages] for messages in conversations]
+        returned = call_named("--callable", self.name, self.call, given)
+        try:
+            answers = list(returned)
+        except TypeError as error:
+            found = type(returned).__name__
+            raise DataError(f"--callable {self.name}: returned {found}; a list of numbers is needed") from error
         if len(answers) != len(conversations):
             raise DataError(f"--callable {self.name}: {len(answers)} scores for {len(conversations)} conversations")
         return [self._checked(answer, place) for place, answer in enumerate(answers)]

@@ -154,7 +154,7 @@ def _measured_alike(
     found = [_metrics_of(result) for result in results]
     lacking = {metric for metrics in found for metric in metrics} - set(found[0]).intersection(*found)
     if of_the_whole := sorted(metric for metric in lacking if any(metric in result.metrics for result in results)):
-        notes.append(f"not measured in all: {', '.join(of_the_whole)}")
+        notes.append(f"{', '.join(of_the_whole)}: not every model has it")
     compared = {
         metric: ComparedMetric(
             first.estimate,

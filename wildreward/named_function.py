@@ -1,11 +1,13 @@
 """Functions that a user names on the command line as `module:function`."""
 
 import importlib
+import os
 import sys
+import traceback
 from collections.abc import Callable
 from typing import Any
 
-from wildreward.errors import UsageError
+from wildreward.errors import DataError, UsageError
 
 
 def named_function(flag: str, name: str, folder: str) -> Callable[..., Any]:
@@ -27,3 +29,13 @@ def named_function(flag: str, name: str, folder: str) -> Callable[..., Any]:
     if not callable(found):
         raise UsageError(f"{flag} {name}: {attribute} is of type {type(found).__name__}; expected a function or class")
     return found
+
+
+def call_named(flag: str, name: str, function: Callable[..., Any], *given: Any) -> Any:
+    """What the user's function returns. Raises DataError naming it, what it raised, and at which line."""
+    try:
+        return function(*given)
+    except Exception as error:
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{os.path.basename(place.filename)}, line {place.lineno}"
+        raise DataError(f"{flag} {name}: raised {type(error).__name__}: {error} ({where})") from error

@@ -28,6 +28,9 @@ def short(conversations):
 
 def words(conversations):
     return ["good" for _ in conversations]
+
+def nothing(conversations):
+    pass
 """
 TALKS = [[{"role": "user", "content": "hi"}, {"role": "assistant", "content": reply}] for reply in ("a", "bb")]
 
@@ -54,7 +57,11 @@ def test_nan_is_a_text_without_a_score(folder: str, module: str) -> None:
 
 
 def test_an_answer_of_another_shape_names_the_callable_and_what_was_found(folder: str, module: str) -> None:
-    for name, said in (("short", "1 scores for 2 conversations"), ("words", "score 0 is 'good'; a number is needed")):
+    for name, said in (
+        ("short", "1 scores for 2 conversations"),
+        ("words", "score 0 is 'good'; a number is needed"),
+        ("nothing", "returned NoneType; a list of numbers is needed"),
+    ):
         with pytest.raises(DataError, match=f"--callable {module}:{name}: {said}"):
             CallableScorer(f"{module}:{name}", folder).load().score(TALKS)
 

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from wildreward.errors import UsageError
-from wildreward.named_function import named_function
+from wildreward.errors import DataError, UsageError
+from wildreward.named_function import call_named, named_function
 
 
 def test_a_function_is_found_in_the_users_directory_and_what_is_not_one_is_named(tmp_path: Path) -> None:
@@ -20,3 +20,10 @@ def test_a_function_is_found_in_the_users_directory_and_what_is_not_one_is_named
     ):
         with pytest.raises(UsageError, match=said):
             named_function("--callable", name, str(tmp_path))
+
+
+def test_what_a_users_function_raises_is_one_line_that_names_it_and_the_place(tmp_path: Path) -> None:
+    (tmp_path / "raises.py").write_text("def one(given):\n    return {}[given]\n")
+    function = named_function("--callable", "raises:one", str(tmp_path))
+    with pytest.raises(DataError, match=r"^--callable raises:one: raised KeyError: 'oops' \(raises\.py, line 2\)$"):
+        call_named("--callable", "raises:one", function, "oops")

@@ -26,7 +26,7 @@ from wildreward.benchmarks.measure import BaselineResult, Measure, MeasureOption
 from wildreward.bootstrap import Estimate
 from wildreward.errors import DataError
 from wildreward.metrics import Array, mean
-from wildreward.named_function import named_function
+from wildreward.named_function import call_named, named_function
 
 if TYPE_CHECKING:
     from wildreward.benchmarks.reply_lists import ReplyLists
@@ -105,7 +105,7 @@ def _values(downstream: Downstream, found: "ReplyLists", picks: Sequence[int]) -
     for item, pick in zip(found.scored, picks, strict=True):
         *prompt, reply = found.texts_of(item)[pick]
         chosen.append({"set": found.name, "id": item["id"], "prompt": prompt, "response": reply["content"]})
-    given = downstream.call(chosen)
+    given = call_named("--downstream", downstream.name, downstream.call, chosen)
     plain = given.tolist() if isinstance(given, np.ndarray | np.generic) else given
     one = _number(plain)
     if one is not None:
