@@ -24,16 +24,19 @@ from wildreward.benchmarks.measure import MeasureOptions
 from wildreward.cli import main
 from wildreward.comparison import Comparison, compare
 from wildreward.comparison_tables import print_comparison
+from wildreward.errors import CheckpointError, UsageError
 from wildreward.evaluation import Evaluation, evaluate, fresh_copies
 from wildreward.evaluation_console import print_evaluation
-from wildreward.evaluation_files import Evaluated, is_evaluation, read_evaluation, write_evaluation
+from wildreward.evaluation_files import REPORT, RESULTS, Evaluated, is_evaluation, read_evaluation, write_evaluation
 from wildreward.reference_results import print_references
 from wildreward.run_directory import finish, open_run
 from wildreward.settings.evaluate import EvaluateSettings
 
 BASELINE = "baseline"
 OWNED = ("results.json", "report.html", "items", CACHE, BASELINE)
-MEASURING = {"bootstrap", "confidence", "seed", "calibration_bins", "group_by", "baseline", "score_cache"}
+MEASURING = {
+    "bootstrap", "confidence", "seed", "calibration_bins", "group_by", "downstream", "baseline", "score_cache",
+}  # fmt: skip
 """Settings that change what is said of the scores and not the scores: free on an output that is there."""
 
 
@@ -59,7 +62,7 @@ def run(settings: EvaluateSettings) -> None:
     write_evaluation(settings.output, evaluation, scoring.description, options, comparison)
     storage.write_text(storage.join(settings.output, "settings.yaml"), settings.to_yaml())
     finish(settings.output, {"sets": list(evaluation.results)})
-    _show(evaluation, comparison, scoring, settings.output, time.monotonic() - started)
+    _show(settings, evaluation, comparison, scoring, time.monotonic() - started)
 
 
 def _baseline(settings: EvaluateSettings) -> "tuple[Evaluated | None, CachedScoring | None]":
@@ -69,24 +72,35 @@ def _baseline(settings: EvaluateSettings) -> "tuple[Evaluated | None, CachedScor
     if is_evaluation(settings.baseline):
         return read_evaluation(settings.baseline), None
     other = {"checkpoint": settings.baseline, "url": None, "handle": None, "callable": None, "template": None}
-    return None, CachedScoring(settings.model_copy(update=other))
+    try:
+        second = CachedScoring(settings.model_copy(update=other))
+        second.source.identity()  # a hub id that is none is told before the model has scored everything
+    except (UsageError, CheckpointError) as error:
+        raise UsageError(f"--baseline {settings.baseline}: neither an evaluation nor a checkpoint: {error}") from error
+    return None, second
 
 
 def _show(
-    evaluation: Evaluation, comparison: Comparison | None, scoring: CachedScoring, output: str, seconds: float
+    settings: EvaluateSettings,
+    evaluation: Evaluation,
+    comparison: Comparison | None,
+    scoring: CachedScoring,
+    seconds: float,
 ) -> None:
     if note := scoring.description.get("note"):
         print(f"note: {note}\n")
-    print_evaluation(evaluation)
+    print_evaluation(evaluation, settings.confidence)
     print_references(evaluation)
     if comparison:
         print_comparison(comparison)
     texts = evaluation.texts
     found = texts["scored_once"] + texts["not_scored"] - scoring.scored
     kept = f"; {found:,} were found in the cache" if found else ""
-    what = f"{texts['scored_once']:,} different replies with scores ({texts['tokens']:,} tokens)"
+    tokens = f" ({texts['tokens']:,} tokens)" if texts["tokens"] else ""
+    what = f"{texts['scored_once']:,} different replies with scores{tokens}"
     print(f"\n{what} in {seconds:.0f} s{kept}")
-    print(f"results  {storage.join(output, 'results.json')}\nreport   {storage.join(output, 'report.html')}")
+    for word, file in (("results", RESULTS), ("report ", REPORT)):
+        print(f"{word}  {storage.join(settings.output, file)}")
 
 
 if __name__ == "__main__":

@@ -175,19 +175,25 @@ def named_failures() -> Iterator[None]:
 
 
 def plain_error(trace: str) -> WildrewardError:
-    """The error that a trace from an actor begins with; one raised while an actor starts arrives as text alone.
+    """The error of ours that a trace from an actor ends with, or else the one it begins with; one raised while an actor
+    starts arrives as text alone.
 
     >>> plain_error("Traceback ...\\nwildreward.errors.CheckpointError: x: no weights")
     CheckpointError('x: no weights')
-    >>> plain_error("Traceback ...\\nMemoryError: too much\\n\\nThe above exception was the direct cause of ... Ray's")
+    >>> cause = "\\n\\nThe above exception was the direct cause of the following exception:\\n\\n"
+    >>> plain_error(f"OSError: cut off{cause}wildreward.errors.CheckpointError: x: cut off{cause}ray.Error: died")
+    CheckpointError('x: cut off')
+    >>> plain_error(f"Traceback ...\\nMemoryError: too much{cause}ray.Error: died")
     WildrewardError('MemoryError: too much')
     """
-    cause = trace.split("\n\nThe above exception was the direct cause", maxsplit=1)[0]
+    causes = trace.split("\n\nThe above exception was the direct cause")
     classes: list[type[WildrewardError]] = [WildrewardError, *WildrewardError.__subclasses__()]
     own = {cls.__name__: cls for cls in classes}
-    found = re.search(rf"^wildreward\.errors\.({'|'.join(own)}): (.*)", cause, re.MULTILINE | re.DOTALL)
-    if found:
-        return own[found[1]](found[2].strip())
+    ours = re.compile(rf"^wildreward\.errors\.({'|'.join(own)}): (.*)", re.MULTILINE | re.DOTALL)
+    for cause in reversed(causes):
+        if found := ours.search(cause):
+            return own[found[1]](found[2].strip())
+    cause = causes[0]
     named = list(re.finditer(r"^(?:\w+\.)*[A-Z]\w*: ", cause, re.MULTILINE))
     if named:
         return WildrewardError(cause[named[-1].start() :].strip())

@@ -14,15 +14,14 @@ an exception, ends the run.
 """
 
 import hashlib
-import importlib
 import inspect
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wildreward.errors import DataError, UsageError
+from wildreward.errors import DataError
+from wildreward.named_function import call_named, named_function
 
 if TYPE_CHECKING:
     from wildreward.reward_model import Score
@@ -39,23 +38,12 @@ class CallableScorer:
     def load(self) -> "LoadedCallable":
         """Raises UsageError where it cannot be imported."""
         found = self.find()
-        made: Any = found() if inspect.isclass(found) else found
+        made: Any = call_named("--callable", self.name, found) if inspect.isclass(found) else found
         return LoadedCallable(self.name, made)
 
     def find(self) -> Any:
         """The function or class. Raises UsageError naming what is missing."""
-        module, _, attribute = self.name.partition(":")
-        if not module or not attribute:
-            raise UsageError(f"--callable: found {self.name!r}; expected module:function")
-        if self.folder not in sys.path:
-            sys.path.insert(0, self.folder)
-        try:
-            found = getattr(importlib.import_module(module), attribute, None)
-        except ImportError as error:
-            raise UsageError(f"--callable {self.name}: {module} cannot be imported: {error}") from error
-        if not callable(found):
-            raise UsageError(f"--callable {self.name}: {module} has no function or class {attribute}")
-        return found
+        return named_function("--callable", self.name, self.folder)
 
     def identity(self) -> str:
         """Its name and the content of its module; what the module imports is not seen."""
@@ -74,7 +62,13 @@ class LoadedCallable:
 
     def score(self, conversations: "Sequence[Conversation]") -> "list[Score]":
         """Raises DataError for an answer that is not one number or Score for each conversation."""
-        answers = list(self.call([[dict(message) for message in messages] for messages in conversations]))
+        given = [[dict(message) for message in messages] for messages in conversations]
+        returned = call_named("--callable", self.name, self.call, given)
+        try:
+            answers = list(returned)
+        except TypeError as error:
+            found = type(returned).__name__
+            raise DataError(f"--callable {self.name}: returned {found}; a list of numbers is needed") from error
         if len(answers) != len(conversations):
             raise DataError(f"--callable {self.name}: {len(answers)} scores for {len(conversations)} conversations")
         return [self._checked(answer, place) for place, answer in enumerate(answers)]

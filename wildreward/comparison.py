@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from wildreward.benchmarks.downstream import METRIC, why_not_compared
 from wildreward.benchmarks.evaluation_set import EvaluationSet, Item, SetResult
 from wildreward.benchmarks.measure import MeasureOptions, Metric
 from wildreward.bootstrap import Estimate, Samples
@@ -29,7 +30,9 @@ ROUNDING = 1e-6
 SHARED_FIELDS = ("row", "group", "user")
 """What the bootstrap draws by: taken from the first evaluation for all."""
 
-FACTS = ("label", "rating", "preferred", "subset")
+FACTS = (
+    "label", "rating", "preferred", "subset", "winner", "num_correct", "quality", "truth", "conflicts",
+)  # fmt: skip
 """Fields that say that two items of one id are the same, besides the lengths of their replies."""
 
 
@@ -78,13 +81,15 @@ class ComparedMetric:
 
 @dataclass(frozen=True)
 class ComparedSet:
-    """`metrics`: by name, those of subsets as SUBSET/NAME. `left_out`: items of each model that were not matched."""
+    """`metrics`: by name, those of subsets as SUBSET/NAME. `left_out`: items of each model that were not matched.
+    `notes`: what could not be compared, and why."""
 
     kind: type[EvaluationSet]
     matched: int
     left_out: Mapping[str, int]
     headline: Sequence[str]
     metrics: Mapping[str, ComparedMetric]
+    notes: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -101,11 +106,13 @@ def compare(evaluated: Sequence[Evaluated], options: MeasureOptions) -> Comparis
     """The first beside each of the others. Raises DataError when they have no set, or no item of a set, in common."""
     names = list(dict.fromkeys(name for one in evaluated for name in one.sets))
     not_compared = {name: reason for name in names if (reason := _why_not(name, evaluated))}
-    shared = [name for name in names if name not in not_compared]
-    if not shared:
+    sets = {name: _compare_set(name, evaluated, options) for name in names if name not in not_compared}
+    empty = {name: found for name, found in sets.items() if not found.metrics}
+    not_compared |= {name: "; ".join(found.notes) or "no metric of it is in all" for name, found in empty.items()}
+    sets = {name: found for name, found in sets.items() if name not in empty}
+    if not sets:
         what = "; ".join(f"{name}: {reason}" for name, reason in not_compared.items()) or "they are empty"
         raise DataError(f"nothing to compare: {what}")
-    sets = {name: _compare_set(name, evaluated, options) for name in shared}
     return Comparison(evaluated[0].name, [one.name for one in evaluated[1:]], sets, not_compared)
 
 
@@ -124,26 +131,44 @@ def _compare_set(name: str, evaluated: Sequence[Evaluated], options: MeasureOpti
     if not matched:
         names = ", ".join(one.name for one in evaluated)
         raise DataError(f"{name}: no item is in all of {names} with the same id and the same lengths")
-    kind = evaluated[0].sets[name].kind
+    rows = [[items[key] | _shared(first[key]) for key in matched] for items in by_id]
+    left_out = {one.name: len(items) - len(matched) for one, items in zip(evaluated, by_id, strict=True)}
+    return _measured_alike(name, evaluated, rows, left_out, options)
+
+
+def _measured_alike(
+    name: str,
+    evaluated: Sequence[Evaluated],
+    rows: Sequence[list[Item]],
+    left_out: Mapping[str, int],
+    options: MeasureOptions,
+) -> ComparedSet:
+    """The metrics that every model has; what is not among them is said in `notes`."""
+    notes, kind, names = [], evaluated[0].sets[name].kind, [one.name for one in evaluated]
+    if reason := why_not_compared(dict(zip(names, rows, strict=True))):
+        notes.append(reason)
+        rows = [[item | {METRIC: None} for item in items] for items in rows]
     results = [
-        _measured(kind, name, one.sets[name].files, [items[key] | _shared(first[key]) for key in matched], options)
-        for one, items in zip(evaluated, by_id, strict=True)
+        _measured(kind, name, one.sets[name].files, items, options) for one, items in zip(evaluated, rows, strict=True)
     ]
-    metrics = _metrics_of(results[0])
+    found = [_metrics_of(result) for result in results]
+    lacking = {metric for metrics in found for metric in metrics} - set(found[0]).intersection(*found)
+    if of_the_whole := sorted(metric for metric in lacking if any(metric in result.metrics for result in results)):
+        notes.append(f"{', '.join(of_the_whole)}: not every model has it")
     compared = {
         metric: ComparedMetric(
-            first_metric.estimate,
-            first_metric.count,
+            first.estimate,
+            first.count,
             {
-                one.name: difference_of(first_metric, others_metrics[metric], options.confidence)
-                for one, others_metrics in zip(evaluated[1:], map(_metrics_of, results[1:]), strict=True)
-                if metric in others_metrics
+                other: difference_of(first, metrics[metric], options.confidence)
+                for other, metrics in zip(names[1:], found[1:], strict=True)
             },
         )
-        for metric, first_metric in metrics.items()
+        for metric, first in found[0].items()
+        if metric not in lacking
     }
-    left_out = {one.name: len(items) - len(matched) for one, items in zip(evaluated, by_id, strict=True)}
-    return ComparedSet(kind, len(matched), left_out, results[0].headline, compared)
+    headline = [metric for metric in results[0].headline if metric in compared]
+    return ComparedSet(kind, len(rows[0]), left_out, headline, compared, notes)
 
 
 def _scored_by_id(items: Sequence[Item]) -> dict[str, Item]:
@@ -217,9 +242,9 @@ def comparison_json(comparison: Comparison, options: MeasureOptions) -> dict[str
     format        "wildreward-comparison/1"
     options       replicates, confidence, seed, bins, group_by
     first, others names; differences are other minus first
-    sets          {name: {kind, matched, left_out: {name: n}, headline: [metric], metrics: {metric: {count,
-                  first: {value, low, high}, others: {name: {value, low, high, difference: {value, low, high}, p,
-                  verdict}}}}}}
+    sets          {name: {kind, matched, left_out: {name: n}, headline: [metric], notes: [sentence], metrics:
+                  {metric: {count, first: {value, low, high}, others: {name: {value, low, high, difference:
+                  {value, low, high}, p, verdict}}}}}}
     not_compared  {set: reason}
     """
     return {
@@ -238,6 +263,7 @@ def _set_json(found: ComparedSet) -> dict[str, Any]:
         "matched": found.matched,
         "left_out": dict(found.left_out),
         "headline": list(found.headline),
+        "notes": list(found.notes),
         "metrics": {
             name: {
                 "count": metric.count,

@@ -1,26 +1,35 @@
 """A comparison as tables, for the console and for a report."""
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TextIO
 
-from wildreward.comparison import Comparison, Difference
+from wildreward.comparison import ComparedSet, Comparison, Difference
 from wildreward.console import print_table
 from wildreward.evaluation import show
 from wildreward.evaluation_console import shown_metrics
 from wildreward.report import Report
 
-HEADERS = ("set", "metric", "n", "first", "other", "value", "difference", "p", "verdict")
+
+def headers(comparison: Comparison) -> tuple[str, ...]:
+    """With more than one other model a column says which."""
+    which = ("model",) if len(comparison.others) > 1 else ()
+    return ("set", "metric", "n", "first", *which, "other", "difference", "p", "verdict")
 
 
-def rows(comparison: Comparison, everything: bool = False) -> Iterator[tuple[str, ...]]:
-    """One row a metric and model: the main metrics of each kind, or all of them, those of subsets too."""
+def rows(comparison: Comparison) -> Iterator[tuple[str, ...]]:
+    """One row a metric and model: the main metrics of each kind."""
     for name, found in comparison.sets.items():
-        wanted = found.metrics if everything else shown_metrics(found.kind, found.metrics)
-        for metric in wanted:
-            compared = found.metrics[metric]
-            for other, said in compared.others.items():
-                yield (name, metric, str(compared.count), show(compared.first), other, *_cells(said))
+        for row in _rows(comparison, found, shown_metrics(found.kind, found.metrics)):
+            yield (name, *row)
+
+
+def _rows(comparison: Comparison, found: ComparedSet, wanted: Iterable[str]) -> Iterator[tuple[str, ...]]:
+    for metric in wanted:
+        compared = found.metrics[metric]
+        for other, said in compared.others.items():
+            which = (other,) if len(comparison.others) > 1 else ()
+            yield (metric, str(compared.count), show(compared.first), *which, *_cells(said))
 
 
 def _cells(said: Difference) -> tuple[str, ...]:
@@ -38,10 +47,12 @@ def _signed(said: Difference) -> str:
 
 def sentences(comparison: Comparison) -> Iterator[str]:
     """What is compared, and which items and sets could not be."""
-    yield f"first: {comparison.first}; a difference is another model minus it, on the same items and resamples"
+    others = f"other{'s' if len(comparison.others) > 1 else ''}: {', '.join(comparison.others)}"
+    yield f"first: {comparison.first}; {others}; a difference is other minus first, on the same items and resamples"
     for name, found in comparison.sets.items():
         left = ", ".join(f"{count} of {who}" for who, count in found.left_out.items() if count)
         yield f"{name}: {found.matched} items matched by id" + (f"; without a match: {left}" if left else "")
+        yield from (f"{name}: not compared: {note}" for note in found.notes)
     for name, reason in comparison.not_compared.items():
         yield f"{name}: not compared: {reason}"
 
@@ -49,19 +60,22 @@ def sentences(comparison: Comparison) -> Iterator[str]:
 def print_comparison(comparison: Comparison, stream: TextIO | None = None) -> None:
     stream = stream or sys.stdout
     print("", file=stream)
-    print_table(HEADERS, list(rows(comparison)), stream)
+    print_table(headers(comparison), list(rows(comparison)), stream)
     print("", file=stream)
     for sentence in sentences(comparison):
         print(sentence, file=stream)
 
 
 def add_comparison(report: Report, comparison: Comparison) -> None:
-    """The same, with every metric, as a part of a report."""
+    """The same as a part of a report, with every metric of each set, those of subsets too, in a table to open."""
     report.heading("Comparison")
     for sentence in sentences(comparison):
         report.text(sentence)
     report.text("Intervals and p-values are of each metric by itself; of twenty metrics one differs by chance.")
-    report.table(HEADERS, rows(comparison, everything=True))
+    report.table(headers(comparison), rows(comparison))
+    for name, found in comparison.sets.items():
+        everything = _rows(comparison, found, found.metrics)
+        report.table(headers(comparison)[1:], everything, f"{name}: all {len(found.metrics)} metrics", folded=True)
 
 
 def comparison_html(comparison: Comparison, names: Sequence[str]) -> str:

@@ -36,6 +36,8 @@ class Evaluation:
 
 def evaluate(sets: Sequence[EvaluationSet], score_all: ScoreAll, options: MeasureOptions) -> Evaluation:
     """Score each different conversation once, and measure. Raises DataError for a set with nothing left to evaluate."""
+    for found in sets:
+        found.require_scored()  # one without a usable row is told before the others are scored
     unique: dict[str, Conversation] = {}
     keys = [[content_key(messages) for messages in found.conversations] for found in sets]
     for found, found_keys in zip(sets, keys, strict=True):

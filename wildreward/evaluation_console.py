@@ -24,13 +24,14 @@ SHOWN = {
 }
 """What is printed of each kind; everything is in results.json and the report."""
 
-HEADERS = ("set", "metric", "n", "model [95%]", "length", "random", "constant")
+BASELINES = ("length", "random", "constant")
 
 
-def print_evaluation(evaluation: Evaluation, stream: TextIO | None = None) -> None:
+def print_evaluation(evaluation: Evaluation, confidence: float, stream: TextIO | None = None) -> None:
     """The table; then the verdicts and what was skipped."""
     stream = stream or sys.stdout
-    print_table(HEADERS, list(table_rows(evaluation)), stream)
+    headers = ("set", "metric", "n", f"model [{100 * confidence:.4g}%]", *BASELINES)
+    print_table(headers, list(table_rows(evaluation)), stream)
     print(file=stream)
     for line in sentences(evaluation):
         print(line, file=stream)
@@ -50,7 +51,7 @@ def table_rows(evaluation: Evaluation) -> Iterator[tuple[str, ...]]:
 
 
 def _cells(metric: Metric) -> tuple[str, ...]:
-    baselines = (metric.baselines.get(name) for name in ("length", "random", "constant"))
+    baselines = (metric.baselines.get(name) for name in BASELINES)
     values = [baseline.estimate.value if baseline else None for baseline in baselines]
     return (str(metric.count), show(metric.estimate), *("" if value is None else f"{value:.3f}" for value in values))
 

@@ -67,8 +67,13 @@ def _summary(name: str, found: EvaluationSet, result: SetResult) -> Iterator[tup
             show(metric.estimate),
             show(length.estimate) if length else "",
             show(length.difference) if length else "",
-            ", ".join(said for said in (*result.notes, metric.against_chance, metric.against_length) if said),
+            ", ".join(said for said in (*_marks(result), metric.against_chance, metric.against_length) if said),
         )
+
+
+def _marks(result: SetResult) -> list[str]:
+    """Notes as a word, such as PARTIAL; they stand in full where the set is described."""
+    return [note.partition(",")[0] for note in result.notes]
 
 
 def _set(report: Report, name: str, found: EvaluationSet, result: SetResult) -> None:

@@ -95,9 +95,10 @@ REFERENCES = (
 
 
 def is_complete(result: SetResult) -> bool:
-    """Whether an official benchmark was run as a whole: only then do published numbers belong beside it."""
+    """Whether the split of an official benchmark that papers report was run as a whole: only then do published numbers
+    belong beside it."""
     official = result.extra.get("official")
-    return isinstance(official, Mapping) and official.get("complete") is True
+    return isinstance(official, Mapping) and official["complete"] and official["reported"]
 
 
 def table(sets: Mapping[str, tuple[EvaluationSet, SetResult]]) -> tuple[list[str], list[list[str]], list[str]]:

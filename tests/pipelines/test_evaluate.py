@@ -85,6 +85,17 @@ def test_wrong_input_and_checkpoint_are_told_before_anything_starts(
     ):
         assert main(["evaluate", "--checkpoint", model, "--input", data, "--output", output]) == code
         assert said in capsys.readouterr().err
+    given = ["--checkpoint", str(checkpoint), "--input", pairs, "--output", output]
+    assert main(["evaluate", *given, "--baseline", str(tmp_path / "absent")]) == 2
+    assert (
+        "--baseline " + str(tmp_path / "absent") + ": neither an evaluation nor a checkpoint" in capsys.readouterr().err
+    )
+    for flag, wrong, said in (
+        ("--url", "here", "expected http://"),
+        ("--callable", "mine", "expected module:function"),
+    ):
+        assert main(["evaluate", flag, wrong, "--input", pairs, "--output", output]) == 2
+        assert said in capsys.readouterr().err
     assert not Path(output).exists()
 
 

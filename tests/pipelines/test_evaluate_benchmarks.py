@@ -80,7 +80,7 @@ def test_all_outputs_are_written_and_hold_no_text(evaluation: Evaluation, tmp_pa
 
 def test_a_partial_benchmark_says_so_before_its_numbers(evaluation: Evaluation) -> None:
     stream = io.StringIO()
-    print_evaluation(evaluation, stream)
+    print_evaluation(evaluation, 0.95, stream)
     text = stream.getvalue()
     assert "PARTIAL, not comparable with published numbers: Factuality is absent (475 rows expected)" in text
     assert "overall: null, not enough is there to say it" in text

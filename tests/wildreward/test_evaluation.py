@@ -12,6 +12,7 @@ from wildreward.benchmarks.evaluation_set import EvaluationSet
 from wildreward.benchmarks.pairs import Pairs
 from wildreward.benchmarks.rated import Rated
 from wildreward.benchmarks.wildfb import WildFB
+from wildreward.errors import DataError
 from wildreward.evaluation import FORMAT, Evaluation, evaluate, results_json
 from wildreward.evaluation_console import print_evaluation
 from wildreward.reward_model import Score
@@ -108,10 +109,20 @@ def test_the_console_shows_intervals_baselines_verdicts_and_skips(
     evaluation: Evaluation, stream: io.StringIO, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "160")
-    print_evaluation(evaluation, stream)
+    print_evaluation(evaluation, 0.95, stream)
     text = stream.getvalue()
     for wanted in ("my/pairs", "pairwise_accuracy", "[1.000, 1.000]", "better than chance", "skipped 1 of 25 rows"):
         assert wanted in text
+
+
+def test_a_set_without_a_usable_row_is_told_before_the_others_are_scored() -> None:
+    empty = made(Pairs, [{"prompt": "hi", "chosen": "", "rejected": "b"}])
+
+    def never(conversations: list[Conversation]) -> list[Score | Unscored]:
+        pytest.fail("scored")
+
+    with pytest.raises(DataError, match="nothing is left to evaluate: empty_response 1"):
+        evaluate([*_sets(), empty], never, QUICK)
 
 
 def test_an_unscorable_text_is_counted_and_not_measured() -> None:

@@ -4,6 +4,7 @@ PATH is a file or a directory; in a directory (a clone of the data set, or of th
 found by name and columns. What a Hub path is made of was looked up in the cards of the data sets.
 """
 
+import difflib
 import fnmatch
 import os
 import re
@@ -68,8 +69,11 @@ def named(given: str) -> tuple[str, list[str]] | None:
 
 def suggestion(given: str) -> str:
     """What to say of an input without files that looks like a name."""
-    looks_like_one = re.fullmatch(r"[\w-]+(=.*)?", given) is not None
-    return f". Benchmarks known by name: {', '.join(BENCHMARKS)}" if looks_like_one else ""
+    if re.fullmatch(r"[\w-]+(=.*)?", given) is None:
+        return ""
+    close = difflib.get_close_matches(given.partition("=")[0].lower(), BENCHMARKS, n=1)
+    meant = f"; did you mean {close[0]}?" if close else "."
+    return f"{meant} Benchmarks known by name: {', '.join(BENCHMARKS)}"
 
 
 def _local(name: str, benchmark: Benchmark, path: str) -> list[str]:

@@ -45,7 +45,7 @@ def read_sets(inputs: Sequence[str], downstream: str | None = None) -> list[Eval
             if path not in found.files:
                 found.files += (path,)
     _set_downstream(list(sets.values()), downstream)
-    names = _names([place for place, _ in sets])
+    names = _names([_place(place, found) for (place, _), found in sets.items()])
     for name, found in zip(names, sets.values(), strict=True):
         found.name = name
         for path in found.files:
@@ -96,10 +96,22 @@ def recognise(path: str) -> type[EvaluationSet]:
     for kind in KINDS:
         if kind.recognises(columns, sample):
             return kind
-    allowed = "; ".join(f"{kind.kind}: {', '.join(kind.needs)}" for kind in KINDS)
-    raise DataError(
-        f"{path}: not an evaluation set. Its columns are: {', '.join(columns) or 'none'}. Columns needed: {allowed}"
-    )
+    raise DataError(f"{path}: not an evaluation set. {_unlike(columns)}")
+
+
+def _unlike(columns: Sequence[str]) -> str:
+    """What a file with these columns lacks of the kind that it is nearest to, and what every kind needs.
+
+    >>> print(_unlike(["id", "prompt", "chosen"]).splitlines()[0])
+    Its columns are: id, prompt, chosen. As pairs it lacks: rejected. Columns needed of each kind:
+    """
+    needed = "".join(f"\n  {kind.kind}: {', '.join(kind.needs)}" for kind in KINDS)
+    if not columns:
+        return f"It has no row that can be read. Columns needed of each kind:{needed}"
+    nearest = max(KINDS, key=lambda kind: len({*kind.needs} & {*columns}) / len(kind.needs))
+    lacking = [name for name in nearest.needs if name not in columns]
+    near = f" As {nearest.kind} it lacks: {', '.join(lacking)}." if len(lacking) < len(nearest.needs) else ""
+    return f"Its columns are: {', '.join(columns)}.{near} Columns needed of each kind:{needed}"
 
 
 def _set_of(path: str, kind: type[EvaluationSet], split_of: str) -> str:
@@ -112,9 +124,22 @@ def _set_of(path: str, kind: type[EvaluationSet], split_of: str) -> str:
     """
     if split_of:
         return split_of.rstrip("/")
+    folder = path.rpartition("/")[0]
+    return folder if kind.whole else _without_part(path) or folder
+
+
+def _place(folder: str, found: EvaluationSet) -> str:
+    """A single file is named by itself, even where the files of a folder would belong together."""
+    if len(found.files) > 1 or found.files[0].rpartition("/")[0] != folder:
+        return folder
+    return _without_part(found.files[0]) or folder
+
+
+def _without_part(path: str) -> str | None:
+    """Folder and name of a file without suffix and number of the part; None where nothing is left of the name."""
     folder, _, name = path.rpartition("/")
     stem = _PART.sub("", name.rpartition(".")[0])
-    return folder if kind.whole or not stem else f"{folder}/{stem}"
+    return f"{folder}/{stem}" if stem else None
 
 
 def _names(places: Sequence[str]) -> list[str]:

@@ -30,6 +30,8 @@ class Coverage:
     """Official number of rows of all parts together, where that alone is known."""
     left_out: Mapping[str, int] = field(default_factory=dict)
     """Rows that the official rule itself leaves out, by part: no fault of the files."""
+    reported: bool = True
+    """Whether it is the split that papers report."""
 
     @property
     def problems(self) -> list[str]:
@@ -75,7 +77,12 @@ class Coverage:
             }
             for part in dict.fromkeys([*self.expected, *self.rows])
         }
-        return {"complete": not self.problems, "problems": self.problems, "parts": parts}
+        return {
+            "complete": not self.problems,
+            "reported": self.reported,
+            "problems": self.problems,
+            "parts": parts,
+        }
 
 
 def coverage(

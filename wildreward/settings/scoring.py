@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from wildreward.settings.base import StageSettings
 
@@ -15,14 +15,14 @@ class ScoringSettings(StageSettings):
     checkpoint: str | None = Field(default=None, min_length=1)
     """Reward model: a directory written by `wildreward train`, any scalar Hugging Face reward model, or a hub id."""
 
-    url: str | None = Field(default=None, pattern="^https?://")
+    url: str | None = None
     """Running scorer: the base URL of `wildreward serve`, or a URL that ends with /get_reward (OpenRLHF's shape; with
     --template TOKENIZER). A bearer token is taken from WILDREWARD_TOKEN."""
 
     handle: str | None = Field(default=None, min_length=1)
     """Running scorer: name of a `wildreward serve` application on the same cluster, asked without HTTP."""
 
-    callable: str | None = Field(default=None, pattern="^[^:]+:[^:]+$")
+    callable: str | None = Field(default=None, min_length=1)
     """module:function that gets a list of conversations and returns as many numbers (wildreward/callable_scorer.py)."""
 
     template: str | None = None
@@ -49,6 +49,13 @@ class ScoringSettings(StageSettings):
 
     threads: int | None = Field(default=None, ge=1)
     """CPU threads of each copy. Default: the cores of its machine, divided by the copies."""
+
+    @field_validator("url")
+    @classmethod
+    def _is_url(cls, url: str | None) -> str | None:
+        if url is not None and not url.startswith(("http://", "https://")):
+            raise ValueError("expected http://... or https://...")
+        return url
 
     @model_validator(mode="after")
     def _one_scorer(self) -> "ScoringSettings":

@@ -125,6 +125,7 @@ def test_a_local_copy_with_other_columns_and_a_misspelt_name_are_told(tmp_path: 
     with pytest.raises(UsageError, match=r"none of its 1 files has the columns of rm-bench: id, prompt.*domain"):
         read_sets([f"rm-bench={path}"])
     with pytest.raises(
-        UsageError, match=r"no file found.*Benchmarks known by name: rewardbench, rewardbench2, rm-bench"
+        UsageError,
+        match=r"no file found.*did you mean rm-bench\? Benchmarks known by name: rewardbench, rewardbench2, rm-",
     ):
         read_sets(["rmbench"])

@@ -107,8 +107,16 @@ def test_the_hook_needs_replies_to_choose_from(tmp_path: Path) -> None:
 
 def test_an_unrecognised_file_names_its_columns_and_what_is_allowed(tmp_path: Path) -> None:
     path = _jsonl(tmp_path / "odd.jsonl", {"text": "hi", "stars": 5})
-    with pytest.raises(DataError, match=r"odd\.jsonl.*text, stars.*pairs: prompt, chosen, rejected; rated.*wildfb"):
+    with pytest.raises(
+        DataError, match=r"(?s)odd\.jsonl.*text, stars.*pairs: prompt, chosen, rejected\n.*rated.*wildfb"
+    ):
         read_sets([str(path)])
+    near = _jsonl(tmp_path / "near.jsonl", {"prompt": "hi", "chosen": "yes"})
+    with pytest.raises(DataError, match=r"columns are: prompt, chosen\. As pairs it lacks: rejected\."):
+        read_sets([str(near)])
+    (tmp_path / "nothing.jsonl").write_text("not json\n")
+    with pytest.raises(DataError, match=r"nothing\.jsonl: not an evaluation set. It has no row that can be read"):
+        read_sets([str(tmp_path / "nothing.jsonl")])
 
 
 def test_an_input_without_files_is_a_usage_error(tmp_path: Path) -> None:

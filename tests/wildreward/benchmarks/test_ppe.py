@@ -1,10 +1,9 @@
 """PPE's rules against numbers worked out by hand."""
 
-from typing import Any
-
 import numpy as np
 import pytest
 
+from tests.wildreward.benchmarks.rows import ppe_correctness_row, ppe_human_row
 from tests.wildreward.benchmarks.sets import QUICK, made, take
 from wildreward.benchmarks import ppe_correctness, ppe_human
 from wildreward.benchmarks.evaluation_set import EvaluationSet, SetResult
@@ -12,36 +11,20 @@ from wildreward.benchmarks.ppe_correctness import COUNTS, PPECorrectness
 from wildreward.benchmarks.ppe_human import PPEHuman
 from wildreward.records import Record
 
-SIGN = {
-    "mmlu_pro": "options",
-    "math": "level",
-    "gpqa": "Record ID",
-    "mbpp_plus": "test_list",
-    "ifeval": "instruction_id_list",
-}
-
 
 def _value(result: SetResult, name: str) -> float | None:
     return result.metrics[name].estimate.value
 
 
-def _battle(name: str, winner: object, **more: object) -> dict[str, Any]:
-    flags = dict.fromkeys(ppe_human.FLAGS, False)
-    return {
-        "question_id": name, "model_a": "a", "model_b": "b", "winner": winner, "prompt": "hi",
-        "response_1": "first", "response_2": "second", "language": "English", **flags, **more,
-    }  # fmt: skip
-
-
 def test_human_preference_leaves_out_human_ties_and_calls_model_ties_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = [
-        _battle("1", "model_a"),
-        _battle("2", "model_b", language="Chinese"),
-        _battle("3", "model_a", hard_prompt=True),
-        _battle("4", "tie"),
-        _battle("5", "tie (bothbad)"),
-        _battle("6", "neither"),
-        _battle("7", "model_a", response_2=""),
+        ppe_human_row("1", "model_a"),
+        ppe_human_row("2", "model_b", language="Chinese"),
+        ppe_human_row("3", "model_a", hard_prompt=True),
+        ppe_human_row("4", "tie"),
+        ppe_human_row("5", "tie (bothbad)"),
+        ppe_human_row("6", "neither"),
+        ppe_human_row("7", "model_a", response_2=""),
     ]
     found = made(PPEHuman, rows)
     assert [messages[-1]["content"] for messages in found.conversations[2:4]] == ["second", "first"]  # chosen first
@@ -58,16 +41,8 @@ def test_human_preference_leaves_out_human_ties_and_calls_model_ties_wrong(monke
     assert take(made(PPEHuman, rows[:5]), [2, 1, 1, 2, 1, 1]).measure(QUICK).notes == ()
 
 
-def _prompt(benchmark: str, name: str, scores: list[bool], pairs: list[list[int]]) -> dict[str, Any]:
-    responses = {f"response_{i + 1}": f"reply {'x' * i}" for i in range(len(scores))}
-    return {
-        "question_id": name, "prompt": name, "model_name": "m", "scores": scores, "sampled_conflict_pairs": pairs,
-        SIGN[benchmark]: [], **responses,
-    }  # fmt: skip
-
-
 def _all_benchmarks(scores: list[float], truth: list[bool], pairs: list[list[int]]) -> tuple[EvaluationSet, SetResult]:
-    found = made(PPECorrectness, [_prompt(name, "1", truth, pairs) for name in COUNTS])
+    found = made(PPECorrectness, [ppe_correctness_row(name, "1", truth, pairs) for name in COUNTS])
     return found, take(found, scores * len(COUNTS)).measure(QUICK)
 
 
@@ -76,7 +51,7 @@ def test_sizes_are_the_official_ones_and_each_file_is_known_by_a_column() -> Non
     found, _ = _all_benchmarks([1, 2], [False, True], [[0, 1]])
     assert [item["benchmark"] for item in found.items] == list(COUNTS)
     path = PPECorrectness("set", [])
-    row = _prompt("math", "1", [True, False], [])
+    row = ppe_correctness_row("math", "1", [True, False], [])
     del row["level"]
     path.add([Record(0, row)], "hf://datasets/lmarena-ai/PPE-MATH-Best-of-K/data/train-0.parquet")
     assert path.items[0]["benchmark"] == "math"
@@ -110,7 +85,7 @@ def test_over_optimisation_shows_between_the_highest_point_and_the_end() -> None
 
 
 def test_scores_are_compared_within_a_prompt_before_they_are_pooled() -> None:
-    rows = [_prompt(name, str(i), [True, False], [[0, 1]]) for name in COUNTS for i in range(2)]
+    rows = [ppe_correctness_row(name, str(i), [True, False], [[0, 1]]) for name in COUNTS for i in range(2)]
     result = take(made(PPECorrectness, rows), [2, 1, 200, 100] * len(COUNTS)).measure(QUICK)
     assert _value(result, "auc") == 1.0  # pooled raw, the wrong reply with 100 would beat the right one with 2
 
@@ -121,7 +96,7 @@ def test_a_tie_wins_no_pair() -> None:
 
 
 def test_an_absent_benchmark_makes_the_means_null(monkeypatch: pytest.MonkeyPatch) -> None:
-    rows = [_prompt(name, "1", [True, False], [[0, 1]]) for name in COUNTS if name != "gpqa"]
+    rows = [ppe_correctness_row(name, "1", [True, False], [[0, 1]]) for name in COUNTS if name != "gpqa"]
     result = take(made(PPECorrectness, rows), [2, 1] * 4).measure(QUICK)
     assert (_value(result, "accuracy"), _value(result, "worst_benchmark")) == (None, None)
     assert result.subsets["math"]["accuracy"].estimate.value == 1.0
@@ -132,12 +107,12 @@ def test_an_absent_benchmark_makes_the_means_null(monkeypatch: pytest.MonkeyPatc
 
 def test_malformed_rows_are_counted_and_a_question_is_one_group() -> None:
     rows = [
-        _prompt("math", "1", [True, False], [[0, 1]]) | {"model_name": "m1"},
-        _prompt("math", "1", [True, False], [[0, 1]]) | {"model_name": "m2"},
-        _prompt("math", "2", [True, False], []) | {"scores": [True, False, True]},
-        _prompt("math", "3", [True, False], [[0, 2]]),
-        _prompt("math", "4", [True, True], [[0, 1]]),
-        _prompt("math", "5", [True, False], []) | {"response_2": None},
+        ppe_correctness_row("math", "1", [True, False], [[0, 1]]) | {"model_name": "m1"},
+        ppe_correctness_row("math", "1", [True, False], [[0, 1]]) | {"model_name": "m2"},
+        ppe_correctness_row("math", "2", [True, False], []) | {"scores": [True, False, True]},
+        ppe_correctness_row("math", "3", [True, False], [[0, 2]]),
+        ppe_correctness_row("math", "4", [True, True], [[0, 1]]),
+        ppe_correctness_row("math", "5", [True, False], []) | {"response_2": None},
     ]
     found = take(made(PPECorrectness, rows), [2, 1, 2, 1])
     assert found.skipped == {

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import pytest
 
+from tests.wildreward.benchmarks.rows import rewardbench_row
 from tests.wildreward.benchmarks.sets import QUICK, made, take
 from wildreward.benchmarks import rewardbench
 from wildreward.benchmarks.evaluation_set import SetResult
@@ -12,17 +13,10 @@ from wildreward.benchmarks.rewardbench import COUNTS, PRIOR_SETS, SECTIONS, WEIG
 OFFICIAL_FIELDS = {"prompt", "chosen", "chosen_model", "rejected", "rejected_model", "subset", "id"}
 
 
-def _row(subset: str, number: int = 0) -> dict[str, object]:
-    return {
-        "prompt": "hi", "chosen": f"right {number}", "chosen_model": "a", "rejected": "no", "rejected_model": "b",
-        "subset": subset, "id": number,
-    }  # fmt: skip
-
-
 def _measured(scores: Mapping[str, tuple[float, float]], leave_out: tuple[str, ...] = ()) -> SetResult:
     """One pair a subset; right unless `scores` says otherwise."""
     subsets = [name for name in COUNTS if name not in leave_out] + [name for name in scores if name in PRIOR_SETS]
-    found = made(RewardBench, [_row(subset) for subset in subsets])
+    found = made(RewardBench, [rewardbench_row(subset) for subset in subsets])
     return take(found, [value for subset in subsets for value in scores.get(subset, (2, 1))]).measure(QUICK)
 
 
@@ -74,12 +68,15 @@ def test_prior_sets_count_half_as_on_the_leaderboard() -> None:
 
 
 def test_ids_are_numbers_within_a_subset() -> None:
-    found = take(made(RewardBench, [_row("hep-go"), _row("hep-cpp"), _row("hep-go")]), [2, 1, 2, 1])
+    found = take(
+        made(RewardBench, [rewardbench_row("hep-go"), rewardbench_row("hep-cpp"), rewardbench_row("hep-go")]),
+        [2, 1, 2, 1],
+    )
     assert found.skipped == {"duplicate_id": 1}
 
 
 def test_the_overall_and_its_baselines_are_on_the_same_resamples() -> None:
-    found = made(RewardBench, [_row(subset, number) for subset in COUNTS for number in range(10)])
+    found = made(RewardBench, [rewardbench_row(subset, number) for subset in COUNTS for number in range(10)])
     overall = take(found, [2, 1, 1, 2] * 5 * len(COUNTS)).measure(QUICK).metrics["overall"]
     assert overall.estimate.value == pytest.approx(0.5)
     assert overall.baselines["length"].estimate.value == 1.0

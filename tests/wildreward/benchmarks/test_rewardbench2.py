@@ -5,6 +5,7 @@ from math import tanh
 import numpy as np
 import pytest
 
+from tests.wildreward.benchmarks.rows import rewardbench2_row
 from tests.wildreward.benchmarks.sets import QUICK, made, take
 from wildreward.benchmarks import rewardbench2
 from wildreward.benchmarks.evaluation_set import SetResult
@@ -13,22 +14,11 @@ from wildreward.benchmarks.rewardbench2 import COUNTS, RewardBench2
 DOMAINS = [name for name in COUNTS if name != "Ties"]
 
 
-def _row(subset: str, name: str, right: int, wrong: int, prompt: str = "") -> dict[str, object]:
-    return {
-        "id": name,
-        "prompt": prompt or f"{subset} {name}",
-        "chosen": [f"right {i}" for i in range(right)],
-        "rejected": [f"wrong {i}" for i in range(wrong)],
-        "num_correct": right,
-        "num_incorrect": wrong,
-        "total_completions": right + wrong,
-        "models": ["m"],
-        "subset": subset,
-    }
-
-
 def _ties(number: int, tied: tuple[list[float], list[float]], ref: tuple[float, list[float]]) -> list[object]:
-    rows = [_row("Ties", f"tied:{number}", len(tied[0]), len(tied[1])), _row("Ties", f"ref:{number}", 1, len(ref[1]))]
+    rows = [
+        rewardbench2_row("Ties", f"tied:{number}", len(tied[0]), len(tied[1])),
+        rewardbench2_row("Ties", f"ref:{number}", 1, len(ref[1])),
+    ]
     return [rows, [*tied[0], *tied[1], ref[0], *ref[1]]]
 
 
@@ -51,7 +41,7 @@ def test_sizes_are_the_official_ones() -> None:
 
 
 def test_best_of_four_credits_a_shared_top_with_its_share() -> None:
-    rows = [_row("Math", str(i), 1, 3) for i in range(4)]
+    rows = [rewardbench2_row("Math", str(i), 1, 3) for i in range(4)]
     result = _measured([rows, [4, 1, 2, 3, 4, 4, 1, 1, 1, 4, 1, 1, 2, 2, 2, 2]])
     assert _value(result, "math") == pytest.approx((1 + 1 / 2 + 0 + 1 / 4) / 4)
     assert result.metrics["math"].chance == 1 / 4
@@ -84,7 +74,7 @@ def test_equal_right_answers_have_no_spread_to_divide_by() -> None:
 
 
 def test_the_overall_is_the_mean_of_six_and_null_while_one_is_absent(monkeypatch: pytest.MonkeyPatch) -> None:
-    domains: list[object] = [[_row(name, "1", 1, 3) for name in DOMAINS], [2, 1, 1, 1] * 4 + [2, 2, 1, 1]]
+    domains: list[object] = [[rewardbench2_row(name, "1", 1, 3) for name in DOMAINS], [2, 1, 1, 1] * 4 + [2, 2, 1, 1]]
     absent = _measured(domains)
     assert (_value(absent, "overall"), _value(absent, "ties")) == (None, None)
     assert "Ties is absent (102 rows expected)" in absent.notes[0]
@@ -103,15 +93,15 @@ def test_a_tied_prompt_and_its_reference_are_drawn_together() -> None:
 
 def test_what_does_not_fit_the_format_is_counted_by_reason() -> None:
     rows = [
-        _row("Math", "1", 1, 3),
-        _row("Math", "2", 2, 2),
-        _row("Math", "3", 1, 3) | {"num_correct": 2},
-        _row("Math", "4", 1, 3) | {"rejected": "text"},
-        _row("Math", "5", 1, 3) | {"rejected": ["a", "", "c"]},
-        _row("Math", "6", 1, 3) | {"prompt": None},
-        _row("Ties", "7", 2, 2),
-        _row("Ties", "tied:8", 1, 2),
-        _row("Math", "1", 1, 3),
+        rewardbench2_row("Math", "1", 1, 3),
+        rewardbench2_row("Math", "2", 2, 2),
+        rewardbench2_row("Math", "3", 1, 3) | {"num_correct": 2},
+        rewardbench2_row("Math", "4", 1, 3) | {"rejected": "text"},
+        rewardbench2_row("Math", "5", 1, 3) | {"rejected": ["a", "", "c"]},
+        rewardbench2_row("Math", "6", 1, 3) | {"prompt": None},
+        rewardbench2_row("Ties", "7", 2, 2),
+        rewardbench2_row("Ties", "tied:8", 1, 2),
+        rewardbench2_row("Math", "1", 1, 3),
     ]
     found = take(made(RewardBench2, rows), [4, 1, 1, 1])
     assert found.skipped == {

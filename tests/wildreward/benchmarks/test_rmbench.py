@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.wildreward.benchmarks.rows import rmbench_row
 from tests.wildreward.benchmarks.sets import QUICK, made, take
 from wildreward.benchmarks import rmbench
 from wildreward.benchmarks.evaluation_set import SetResult
@@ -14,18 +15,8 @@ LONGER_WINS = [1.0, 2.0, 3.0, 1.0, 2.0, 3.0]
 """Scores of the styles alone: easy is right, normal a tie and so wrong, hard wrong."""
 
 
-def _row(name: str, domain: str, prompt: str = "") -> dict[str, object]:
-    return {
-        "id": name,
-        "prompt": prompt or name,
-        "chosen": ["c", "cc", "ccc"],
-        "rejected": ["r", "rr", "rrr"],
-        "domain": domain,
-    }
-
-
 def _measured(scores: dict[str, list[list[float]]]) -> SetResult:
-    rows = [_row(f"{domain}/{i}", domain) for domain, given in scores.items() for i in range(len(given))]
+    rows = [rmbench_row(f"{domain}/{i}", domain) for domain, given in scores.items() for i in range(len(given))]
     return take(made(RMBench, rows), [v for given in scores.values() for one in given for v in one]).measure(QUICK)
 
 
@@ -96,17 +87,17 @@ def test_half_of_safety_is_not_passed_off_as_safety() -> None:
 
 
 def test_a_prompt_is_one_group_however_many_rows_it_has() -> None:
-    rows = [_row("1", "chat", "same"), _row("2", "chat", "same"), _row("3", "chat", "other")]
+    rows = [rmbench_row("1", "chat", "same"), rmbench_row("2", "chat", "same"), rmbench_row("3", "chat", "other")]
     assert len(set(take(made(RMBench, rows), RIGHT * 3).groups(QUICK))) == 2
 
 
 def test_rows_that_are_no_three_styles_and_unscored_replies_are_counted() -> None:
     rows = [
-        _row("1", "chat"),
-        _row("2", "chat") | {"chosen": ["one", "two"]},
-        _row("3", "chat") | {"rejected": "text"},
-        _row("4", "chat") | {"chosen": ["a", " ", "c"]},
-        _row("5", "chat"),
+        rmbench_row("1", "chat"),
+        rmbench_row("2", "chat") | {"chosen": ["one", "two"]},
+        rmbench_row("3", "chat") | {"rejected": "text"},
+        rmbench_row("4", "chat") | {"chosen": ["a", " ", "c"]},
+        rmbench_row("5", "chat"),
     ]
     found = take(made(RMBench, rows), [*RIGHT, Unscored("nan_score"), 1, 1, 1, 1, 1])
     assert found.skipped == {"empty_response": 1, "nan_score": 1, "not_three_styles": 2}

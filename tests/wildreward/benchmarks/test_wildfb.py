@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import log_loss
 
+from tests.wildreward.benchmarks.rows import wildfb_row
 from tests.wildreward.benchmarks.sets import QUICK, made, scalar, score
 from wildreward.benchmarks.evaluation_set import EvaluationSet
 from wildreward.benchmarks.wildfb import WildFB
@@ -11,13 +12,8 @@ from wildreward.errors import DataError
 from wildreward.metrics import expected_calibration_error, value
 
 
-def _row(label: object, reply: str = "yes") -> dict[str, object]:
-    messages = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": reply}]
-    return {"messages": messages, "label": label}
-
-
 def _scored(labels: Sequence[object], probs: Sequence[Sequence[float]]) -> EvaluationSet:
-    found = made(WildFB, [_row(label) for label in labels])
+    found = made(WildFB, [wildfb_row(label) for label in labels])
     found.take_scores([score(sum((k + 1) * p for k, p in enumerate(row)), row) for row in probs])
     return found
 
@@ -93,7 +89,7 @@ def test_proper_scores_are_those_of_the_library_and_of_the_definition() -> None:
 
 
 def test_a_scalar_model_is_measured_by_its_order_alone() -> None:
-    found = made(WildFB, [_row(label) for label in (1, 2, 3, 4, 5)])
+    found = made(WildFB, [wildfb_row(label) for label in (1, 2, 3, 4, 5)])
     found.take_scores([scalar(value) for value in (-20.0, -3.0, 4.0, 50.0, 60.0)])
     result = found.measure(QUICK)
     assert set(result.metrics) == {
@@ -106,14 +102,14 @@ def test_a_scalar_model_is_measured_by_its_order_alone() -> None:
 
 
 def test_labels_the_model_does_not_know_are_counted() -> None:
-    found = made(WildFB, [_row(1), _row(5), _row(0), _row("two"), _row(2, reply="")])
+    found = made(WildFB, [wildfb_row(1), wildfb_row(5), wildfb_row(0), wildfb_row("two"), wildfb_row(2, reply="")])
     found.take_scores([score(1.0), score(2.0)])
     found.measure(QUICK)
     assert found.skipped == {"empty_response": 1, "label_out_of_range": 3}
 
 
 def test_only_unknown_labels_leave_nothing() -> None:
-    found = made(WildFB, [_row(7)])
+    found = made(WildFB, [wildfb_row(7)])
     found.take_scores([score(1.0)])
     with pytest.raises(DataError, match="label_out_of_range 1"):
         found.measure(QUICK)
