@@ -68,14 +68,23 @@ def print_comparison(comparison: Comparison, stream: TextIO | None = None) -> No
 
 def add_comparison(report: Report, comparison: Comparison) -> None:
     """The same as a part of a report, with every metric of each set, those of subsets too, in a table to open."""
-    report.heading("Comparison")
     for sentence in sentences(comparison):
         report.text(sentence)
     report.text("Intervals and p-values are of each metric by itself; of twenty metrics one differs by chance.")
-    report.table(headers(comparison), rows(comparison))
+    report.table(headers(comparison), ((name, _words(metric), *cells) for name, metric, *cells in rows(comparison)))
     for name, found in comparison.sets.items():
-        everything = _rows(comparison, found, found.metrics)
+        everything = [(_words(metric), *cells) for metric, *cells in _rows(comparison, found, found.metrics)]
         report.table(headers(comparison)[1:], everything, f"{name}: all {len(found.metrics)} metrics", folded=True)
+
+
+def _words(metric: str) -> str:
+    """A metric's name with places to break the line; the subset before it as it is.
+
+    >>> _words("my_set/length_balanced_accuracy")
+    'my_set/length balanced accuracy'
+    """
+    subset, slash, name = metric.rpartition("/")
+    return f"{subset}{slash}{name.replace('_', ' ')}"
 
 
 def comparison_html(comparison: Comparison, names: Sequence[str]) -> str:

@@ -49,6 +49,7 @@ def report_html(
     report.table(("", ""), [(name, str(value)) for name, value in model.items()], "The model", folded=True)
     add_references(report, evaluation)
     if comparison:
+        report.heading("Comparison")
         add_comparison(report, comparison)
     for name, (found, result) in results.items():
         _set(report, name, found, result)

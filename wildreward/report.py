@@ -30,7 +30,7 @@ figure { margin: 1.5rem 0; } figure img { max-width: 100%; background: #fff; } f
 @media (max-width: 40rem) { body { margin: 1rem auto; } th, td { padding: .2rem .4rem; font-size: 13px; } }
 """
 
-_FIGURE = re.compile(r"-?\d[\d.]*( \[.*\])?$")
+_FIGURE = re.compile(r"[-+]?\d[\d.]*( \[.*\])?$")
 """A number, with its interval if it has one: never broken over lines."""
 _WORDS = 24
 """A cell of more characters is broken over lines, but not narrower than a few words."""
