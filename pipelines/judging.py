@@ -23,6 +23,10 @@ from wildreward.refusals import needs_refusal_question
 from wildreward.schema import FEEDBACK
 from wildreward.settings.label import LabelSettings
 
+READY_TURNS = 4
+"""Turns whose questions are made ahead, for each that may be in flight. Without a bound a new block would make all of
+its questions at once, and the answers that come in meanwhile would wait."""
+
 COST = ("attempts", "prompt_tokens", "completion_tokens")
 AnyVerdict = TypeVar("AnyVerdict", Verdict, RefusalVerdict)
 
@@ -45,6 +49,7 @@ class JudgeTurns:
         self._settings, self._run, self._directory, self._shared = settings, run, cache, shared
         self._judge: Judge | None = None
         self._open_blocks = 0
+        self._gate = asyncio.Semaphore(READY_TURNS * settings.judge_concurrency)
 
     async def __call__(self, block: pa.Table) -> pa.Table:
         """The same rows with levels and evidence. Raises JudgeError when the judge cannot be used at all."""
@@ -54,7 +59,7 @@ class JudgeTurns:
         rows = block.select(["row_id", "messages", "turns"]).to_pylist()
         self._open_blocks += 1
         try:
-            await judge_turns(self._judge, rows, self._settings, self._metrics)
+            await judge_turns(self._judge, rows, self._settings, self._metrics, self._gate)
         finally:
             self._open_blocks -= 1
             if isinstance(self._judge, Counting):
@@ -73,14 +78,20 @@ class JudgeTurns:
 
 
 async def judge_turns(
-    judge: Judge, rows: Sequence[Mapping[str, Any]], settings: LabelSettings, metrics: JudgeMetrics
+    judge: Judge,
+    rows: Sequence[Mapping[str, Any]],
+    settings: LabelSettings,
+    metrics: JudgeMetrics,
+    gate: asyncio.Semaphore,
 ) -> None:
-    """Judge all turns of all rows concurrently, in place. The first JudgeError cancels the rest and is raised."""
-    tasks = [
-        asyncio.ensure_future(_judge_turn(judge, row, turn, settings, metrics))
-        for row in rows
-        for turn in row["turns"] or ()
-    ]
+    """Judge all turns of all rows, as many at once as pass the gate, in place. The first JudgeError cancels the rest
+    and is raised."""
+
+    async def passing(row: Mapping[str, Any], turn: dict[str, Any]) -> None:
+        async with gate:
+            await _judge_turn(judge, row, turn, settings, metrics)
+
+    tasks = [asyncio.ensure_future(passing(row, turn)) for row in rows for turn in row["turns"] or ()]
     try:
         await asyncio.gather(*tasks)
     finally:

@@ -41,7 +41,12 @@ def write_evaluation(
 
 
 def item_file(name: str) -> str:
-    return f"{name.replace('/', '-')}.parquet"
+    """Names of sets are ends of paths; two of them never share a file.
+
+    >>> item_file("x/oasst")
+    'x%2Foasst.parquet'
+    """
+    return f"{name.replace('%', '%25').replace('/', '%2F')}.parquet"
 
 
 def items_parquet(found: EvaluationSet) -> bytes:

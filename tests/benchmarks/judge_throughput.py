@@ -76,8 +76,8 @@ def conversation(number: int) -> dict[str, Any]:
 
 
 def stage(settings: LabelSettings, chats: Sequence[dict[str, Any]], folder: Path) -> dict[str, Any]:
-    """The judge stage as its actor runs it: four blocks open at a time."""
-    return _timed(JudgeTurns(settings, "benchmark", None), chats)
+    """The judge stage as its actor runs it, with its cache and metrics: four blocks open at a time."""
+    return _timed(JudgeTurns(settings, "benchmark", f"{folder}/cache"), chats)
 
 
 def openai_package(settings: LabelSettings, chats: Sequence[dict[str, Any]], folder: Path) -> dict[str, Any]:
@@ -87,11 +87,11 @@ def openai_package(settings: LabelSettings, chats: Sequence[dict[str, Any]], fol
     except ImportError as error:
         raise SystemExit(f"way openai: {error}") from None
 
-    metrics = JudgeMetrics("openai package")
+    metrics, gate = JudgeMetrics("openai package"), asyncio.Semaphore(1024)
 
     async def judge_block(block: pa.Table) -> pa.Table:
         made = block.select(["row_id", "messages", "turns"]).to_pylist()
-        await judge_turns(judge, made, settings, metrics)
+        await judge_turns(judge, made, settings, metrics, gate)
         return block.set_column(
             FEEDBACK.get_field_index("turns"), FEEDBACK.field("turns"),
             pa.array([row["turns"] for row in made], FEEDBACK.field("turns").type),
