@@ -48,6 +48,7 @@ def main() -> None:
         if args.judge == "openai":
             url = stack.enter_context(loopback_judge())
             flags += ["--judge", "openai", "--judge-url", url, "--judge-model", "loopback"]
+            flags += ["--judge-cache", "none"]  # the conversations repeat: it would answer nine questions of ten
         for size in args.conversations:
             with tempfile.TemporaryDirectory() as folder:
                 repeat(args.input, size, Path(folder, "chats"), args.most_turns)
