@@ -73,7 +73,7 @@ STAGES = {
         ),
         Stage(
             "evaluate",
-            "measure a reward model on a test split, preference pairs and rated replies",
+            "measure a reward model on benchmarks, test splits, preference pairs and rated replies",
             "wildreward.settings.evaluate:EvaluateSettings",
             "pipelines.evaluate",
             "pipelines/presets/evaluate",
