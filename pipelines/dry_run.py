@@ -20,6 +20,7 @@ from pipelines.conversation_files import plan
 from pipelines.conversation_source import ConversationDatasource
 from pipelines.feedback import plain_errors
 from pipelines.judging import turn_text
+from pipelines.quiet_ray_data import quiet
 from wildreward.dry_run import Questions, report
 from wildreward.judge.prompts import feedback_messages, refusal_messages
 from wildreward.judge.tokens import TokenCounter, load_counter
@@ -39,9 +40,7 @@ def estimate(settings: LabelSettings, files: Sequence[str]) -> str:
 def count_questions(settings: LabelSettings, files: Sequence[str]) -> Questions:
     """Read all of the input that a run with these settings would read."""
     parts = plan(files)
-    context = DataContext.get_current().copy()
-    context.enable_progress_bars = False
-    context.print_on_execution_start = False
+    context = quiet(DataContext.get_current().copy())
     found = Questions()
     with DataContext.current(context), Progress("label: conversations read") as progress, plain_errors():
         dataset = ray.data.read_datasource(ConversationDatasource(parts, settings), override_num_blocks=len(parts))

@@ -4,7 +4,6 @@ Ray Data's row checkpoint records the `row_id` of every conversation whose block
 after a kill -9 asks the judge only for the rest. Blocks are small, because only written blocks are recorded.
 """
 
-import logging
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -22,6 +21,7 @@ from pipelines.feedback_files import remove_leftovers, stamped
 from pipelines.judge_desk import AtDesk, DeskWatch, open_desk
 from pipelines.judging import JudgeTurns, cache_directory
 from pipelines.quarantine_guard import quarantine_guard
+from pipelines.quiet_ray_data import quiet, quiet_log
 from pipelines.row_checkpoint import use_row_checkpoint
 from pipelines.topics import MeasureTopics
 from wildreward import storage
@@ -122,11 +122,9 @@ def absolute(path: str) -> str:
 
 
 def _context(checkpoint: str) -> DataContext:
-    context = DataContext.get_current().copy()
+    context = quiet(DataContext.get_current().copy())
     use_row_checkpoint(context, checkpoint)
     context.target_max_block_size = BLOCK_BYTES
-    context.enable_progress_bars = False
-    context.print_on_execution_start = False
     context.raise_original_map_exception = True  # else a JudgeError arrives as text inside another exception
     context.custom_execution_callback_classes = [_CountRows]
     return context
@@ -165,11 +163,9 @@ def _showing(progress: Progress, desk: Any) -> Iterator[None]:
 @contextmanager
 def plain_errors() -> Iterator[None]:
     """Our own exceptions come out of a worker as themselves, and Ray Data does not print its frames before."""
-    logger = logging.getLogger("ray.data")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
     try:
-        yield
+        with quiet_log():
+            yield
     except RayTaskError as error:
         cause = error.cause
         said = str(cause).partition(RETRY_ADVICE)[0]
@@ -178,5 +174,3 @@ def plain_errors() -> Iterator[None]:
         if isinstance(cause, WildrewardError):
             raise type(cause)(said) from None
         raise
-    finally:
-        logger.setLevel(level)

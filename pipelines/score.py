@@ -18,9 +18,10 @@ from typing import Any
 
 import pyarrow as pa
 
+from pipelines.quiet_ray_data import quiet
 from pipelines.score_chunks import ReadChunks, ScoreChunks
 from pipelines.scorers import Placement, placed, source_of
-from pipelines.scoring import map_options, named_failures, quiet_ray_data
+from pipelines.scoring import map_options, named_failures
 from wildreward import storage
 from wildreward.cli import main
 from wildreward.cluster import cluster
@@ -76,8 +77,8 @@ def _score_files(
     """Rows written, and how many of them for each reason have no score."""
     import ray.data
 
-    quiet_ray_data()
-    ray.data.DataContext.get_current().target_max_block_size = _BLOCK_BYTES  # a chunk is on its way when it is read
+    context = quiet(ray.data.DataContext.get_current())
+    context.target_max_block_size = _BLOCK_BYTES  # a chunk is on its way when it is read
     places = pa.table({"file": files, "index": range(len(files))})
     output = os.path.abspath(settings.output) if storage.is_local(settings.output) else settings.output
     parts = storage.join(output, PARTS)

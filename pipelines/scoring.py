@@ -1,7 +1,6 @@
 """Batch scoring on a Ray cluster: actors that each hold a reward model, fed by Ray Data."""
 
 import json
-import logging
 import re
 import time
 from collections.abc import Iterator, Sequence
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipelines.quiet_ray_data import quiet, quiet_log
 from pipelines.scorers import Placement
 from wildreward.batching import token_batches
 from wildreward.errors import WildrewardError
@@ -79,7 +79,9 @@ def score_conversations(
 
     The texts lie in Ray's object store, which spills to disk. The cache must be a place that all nodes see.
     """
-    quiet_ray_data()
+    import ray.data
+
+    quiet(ray.data.DataContext.get_current())
     dataset = _by_length(keys, conversations, placement).map_batches(
         ScoreReplies, fn_constructor_args=(source, placement.threads, cache, FLUSH_S), **map_options(placement)
     )
@@ -114,14 +116,6 @@ def _not_kept(block: pa.Table) -> dict[str, Unscored]:
         for row in errors.to_pylist()
         if row["error"] not in LASTING_ERRORS
     }
-
-
-def quiet_ray_data() -> None:
-    """Our own progress line says enough: no execution plans and operator tables between them."""
-    import ray.data
-
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = context.print_on_execution_start = False
 
 
 def map_options(placement: Placement) -> dict[str, Any]:
@@ -163,15 +157,11 @@ def named_failures() -> Iterator[None]:
     """Our own exceptions come out of the actors as themselves, and Ray Data does not print its frames before."""
     import ray
 
-    logger = logging.getLogger("ray.data")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
     try:
-        yield
+        with quiet_log():
+            yield
     except ray.exceptions.RayError as error:
         raise plain_error(str(error)) from error
-    finally:
-        logger.setLevel(level)
 
 
 def plain_error(trace: str) -> WildrewardError:

@@ -35,7 +35,7 @@ def call_named(flag: str, name: str, function: Callable[..., Any], *given: Any) 
     """What the user's function returns. Raises DataError naming it, what it raised, and at which line."""
     try:
         return function(*given)
-    except Exception as error:
+    except Exception as error:  # whatever it is: the code is the user's, and the line is told
         place = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{os.path.basename(place.filename)}, line {place.lineno}"
         raise DataError(f"{flag} {name}: raised {type(error).__name__}: {error} ({where})") from error
