@@ -15,12 +15,8 @@ from typing import Any
 
 from rl.rollout import Timed
 from wildreward.dpo import PolicySequence
-from wildreward.errors import WildrewardError
+from wildreward.errors import TrainingError
 from wildreward.settings.dpo import DpoSettings
-
-
-class TrainingError(WildrewardError):
-    """A loss or a gradient that is not a number: the weights were left as they were."""
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,14 @@ class Journal:
 
     def __init__(self) -> None:
         self._records: list[dict[str, Any]] = []
+        self._refusal: str | None = None
+
+    def refuse(self, reason: str) -> None:
+        """A worker cannot go on, and could not if it were started again."""
+        self._refusal = self._refusal or reason
+
+    def refusal(self) -> str | None:
+        return self._refusal
 
     def add(self, record: dict[str, Any]) -> None:
         self._records.append(record)
@@ -86,6 +94,8 @@ class Scribe:
                 print(f"training: continues after step {record['step']} of {record['total_steps']}", flush=True)
             for line in record["history"]:
                 self._write(line)
+        elif record["kind"] == "note":
+            print(f"train: {record['text']}", flush=True)
         elif record["kind"] != "tick":
             self._write(record)
 

@@ -22,7 +22,8 @@ from train import tokens
 from wildreward import run_directory, storage
 from wildreward.batching import steps_per_epoch
 from wildreward.cluster import cluster
-from wildreward.errors import CheckpointError, DataError, UsageError, WildrewardError
+from wildreward.errors import CheckpointError, DataError, TrainingError, UsageError, WildrewardError
+from wildreward.labelling import label_lines
 from wildreward.settings.train import TrainSettings
 from wildreward.template import InputTemplate
 
@@ -35,7 +36,7 @@ SNAPSHOT = "checkpoint_manager_snapshot.json"
 def run(settings: TrainSettings) -> None:
     """Train, or continue, or say that it is done. Raises WildrewardError."""
     settings.required()
-    files = tokens.inspect(tokens.resolve(settings.input), settings.num_classes)
+    files = tokens.inspect(tokens.resolve(settings.input), settings.labelling)
     backbone = open_backbone(settings)
     tokens.check_split("training", files)
     state = run_directory.open_run(settings, OWNED, FREE)
@@ -43,6 +44,8 @@ def run(settings: TrainSettings) -> None:
         print(f"train: {settings.output} is done already; --overwrite trains again")
         _show(run_directory.facts(settings.output))
         return
+    for line in label_lines(tokens.counts_of(files), settings.labelling):
+        print(f"train: {line}")
     with cluster(settings.address):
         data = prepare(settings, files, backbone, storage.join(settings.output, "tokens"))
         _mend_snapshot(storage.join(settings.output, RUN_NAME))
@@ -76,8 +79,9 @@ def open_backbone(settings: TrainSettings) -> Backbone:
     """Tokenizer and template. Raises CheckpointError or UsageError for what could only fail later."""
     from transformers import AutoConfig
 
+    from wildreward.lora import check_targets
     from wildreward.minilm import model_directory
-    from wildreward.pretrained import load_tokenizer
+    from wildreward.pretrained import load_tokenizer, positions
     from wildreward.reward_model import default_template
 
     tokenizer = load_tokenizer(settings.backbone, settings.trust_remote_code, settings.pad_token)
@@ -87,11 +91,13 @@ def open_backbone(settings: TrainSettings) -> Backbone:
         )
     except (OSError, ValueError, KeyError) as error:
         raise CheckpointError(f"--backbone {settings.backbone}: its config cannot be loaded: {error}") from error
-    positions = getattr(config, "max_position_embeddings", None)
-    if positions is not None and settings.max_tokens > positions:
+    limit = positions(config)
+    if limit is not None and settings.max_tokens > limit:
         raise UsageError(
-            f"--max-tokens {settings.max_tokens}: {settings.backbone} has {positions} positions; at most {positions}"
+            f"--max-tokens {settings.max_tokens}: {settings.backbone} has {limit} positions; at most {limit}"
         )
+    if settings.lora_rank:
+        check_targets(settings, config)
     if settings.template == "auto":
         return Backbone(tokenizer, default_template(tokenizer, settings.max_tokens))
     if settings.template == "chat" and not getattr(tokenizer, "chat_template", None):
@@ -107,7 +113,9 @@ def prepare(settings: TrainSettings, files: Sequence[tokens.SourceFile], backbon
     _same_source(directory, plan)
     tokens.tokenise(plan, directory, backbone.template, backbone.tokenizer)
     names = tuple(shard.name for shard in plan)
-    training, validation = split(tokens.read(directory, names), settings.validation_frac, settings.seed)
+    training, validation = split(
+        tokens.read(directory, names, settings.labelling), settings.validation_frac, settings.seed
+    )
     for name, store in (("training", training), ("validation", validation)):
         if len(set(store.labels.tolist())) < 2 and (store is training or settings.validation_frac > 0):
             raise DataError(
@@ -170,7 +178,10 @@ def fit(settings: TrainSettings, data: Data, run_path: str, callbacks: Sequence[
     )
     try:
         with Scribe(journal, os.path.dirname(run_path), data.total_steps):
-            return trainer.fit()
+            result = trainer.fit()
+        if refusal := ray.get(journal.refusal.remote()):
+            raise TrainingError(f"{refusal}. Nothing of it was saved; earlier checkpoints are in {run_path}")
+        return result
     except ray.train.TrainingFailedError as error:
         raise WildrewardError(
             f"{error}\ntraining failed; the same command continues from the last checkpoint"
@@ -216,8 +227,14 @@ def _mend_snapshot(run_path: str) -> None:
 def _finish(settings: TrainSettings, data: Data, result: Any) -> None:
     """Publish the best and the last checkpoint, drop the sharded state, mark the run done."""
     checkpoint, metrics = max(result.best_checkpoints, key=lambda item: item[1]["select"])
-    _publish(checkpoint, storage.join(settings.output, "checkpoint"))
-    _publish(result.checkpoint, storage.join(settings.output, "last"))
+    if metrics["select"] == -math.inf:
+        raise TrainingError(
+            f"select_by {settings.select_by}: undefined at every evaluation, so no checkpoint is the best: all scores "
+            f"of the validation rows are alike. All are kept in {settings.output}/{RUN_NAME}; --overwrite with another "
+            "select_by (mae and loss are always defined) trains again"
+        )
+    for found, name in ((checkpoint, "checkpoint"), (result.checkpoint, "last")):
+        _publish(found, storage.join(settings.output, name), settings, data.template)
     described = {
         "checkpoint": storage.join(settings.output, "checkpoint"),
         "best_step": metrics["step"],
@@ -226,7 +243,11 @@ def _finish(settings: TrainSettings, data: Data, result: Any) -> None:
         "training_rows": data.training_rows,
         "training_labels": data.labels,
         "validation_rows": data.validation_rows,
-        "validation": {name: value for name, value in metrics.items() if name not in ("step", "select")},
+        "validation": {
+            name: None if math.isnan(value) else value
+            for name, value in metrics.items()
+            if name not in ("step", "select")
+        },
         "selected_by": settings.select_by if data.validation_rows else "last step",
     }
     run_directory.finish(settings.output, described)
@@ -235,21 +256,27 @@ def _finish(settings: TrainSettings, data: Data, result: Any) -> None:
     _show(described)
 
 
-def _publish(checkpoint: Any, target: str) -> None:
-    """Copy the Hugging Face part of a checkpoint to `target`: complete under another name first, then renamed."""
-    from train.worker import HF_FOLDER
+def _publish(checkpoint: Any, target: str, settings: TrainSettings, template: InputTemplate) -> None:
+    """Copy the Hugging Face part of a checkpoint to `target`, an adapter merged into its backbone: complete under
+    another name first, then renamed."""
+    from train.saving import HF_FOLDER
+    from wildreward.lora import merge
 
-    with checkpoint.as_directory() as directory:
-        source = Path(directory) / HF_FOLDER
-        if storage.is_local(target):
-            final = Path(target)
-            with tempfile.TemporaryDirectory(dir=final.parent, prefix=".publish-") as temporary:
-                copied = shutil.copytree(source, Path(temporary) / "copy")
-                shutil.rmtree(final, ignore_errors=True)
-                copied.rename(final)
+    local = storage.is_local(target)
+    parent = Path(target.removeprefix("file://")).parent if local else None
+    with checkpoint.as_directory() as directory, tempfile.TemporaryDirectory(dir=parent, prefix=".publish-") as made:
+        source, copy = Path(directory) / HF_FOLDER, Path(made) / "copy"
+        if settings.lora_rank:
+            merge(source, copy, settings, template)
+        else:
+            shutil.copytree(source, copy)
+        if local:
+            final = Path(target.removeprefix("file://"))
+            shutil.rmtree(final, ignore_errors=True)
+            copy.rename(final)
             return
-        for path in sorted(source.rglob("*")):
-            storage.write_bytes(storage.join(target, str(path.relative_to(source))), path.read_bytes())
+        for path in sorted(path for path in copy.rglob("*") if path.is_file()):
+            storage.write_bytes(storage.join(target, str(path.relative_to(copy))), path.read_bytes())
 
 
 def _show(described: dict[str, Any]) -> None:
@@ -258,7 +285,10 @@ def _show(described: dict[str, Any]) -> None:
         "steps": f"best {described['best_step']}, last {described['last_step']} of {described['total_steps']}",
         "training rows": f"{described['training_rows']} by class {described['training_labels']}",
         "validation": f"{described['validation_rows']} rows apart, by conversation; best by {described['selected_by']}",
-        **{f"  {name}": f"{value:.4f}" for name, value in described["validation"].items()},
+        **{
+            f"  {name}": "undefined" if value is None else f"{value:.4f}"
+            for name, value in described["validation"].items()
+        },
     }
     for name, text in rows.items():
         print(f"{name:<14} {text}")

@@ -16,18 +16,24 @@ import pyarrow.parquet as pq
 from wildreward import storage
 from wildreward.batching import Rows
 from wildreward.errors import DataError, UsageError
+from wildreward.labelling import LabelCounts, Labelling, check_counts, class_probs
 from wildreward.progress import Progress
+from wildreward.scale import LEVELS
 from wildreward.schema import WILDFB
 from wildreward.template import InputTemplate
 
 SHARD_ROWS = 4096
-NEEDED = ("id", "conversation_hash", "messages", "label")
+NEEDED = ("id", "conversation_hash", "messages")
+LABELS = ("label", "level", "level_probs")
+"""What classes are made of. Kept as they are, those that a file has: runs with other class maps share the tokens."""
 
 TOKENS = pa.schema(
     [
         ("id", pa.string()),
         ("conversation_hash", pa.string()),
         ("label", pa.int8()),
+        ("level", pa.int8()),
+        ("level_probs", pa.list_(pa.float32())),
         ("input_ids", pa.list_(pa.int32())),
         ("prompt_tokens_cut", pa.int32()),
         ("response_tokens_cut", pa.int32()),
@@ -37,11 +43,11 @@ TOKENS = pa.schema(
 
 @dataclass(frozen=True)
 class SourceFile:
-    """One WildFB parquet file: rows per row group, and the labels, which are checked before anything runs."""
+    """One WildFB parquet file: rows per row group, and what its labels are, checked before anything runs."""
 
     path: str
     group_rows: tuple[int, ...]
-    labels: tuple[int, ...]
+    labels: LabelCounts
 
 
 @dataclass(frozen=True)
@@ -70,37 +76,59 @@ def resolve(inputs: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def inspect(paths: Sequence[str], num_classes: int) -> list[SourceFile]:
+def inspect(paths: Sequence[str], labelling: Labelling) -> list[SourceFile]:
     """Read the footers and labels. Raises DataError naming the file and the column, or the row, that cannot be used."""
-    return [_inspect_file(path, num_classes) for path in paths]
+    files = [_inspect_file(path, labelling) for path in paths]
+    check_counts(counts_of(files), labelling, _named(files))
+    return files
 
 
-def _inspect_file(path: str, num_classes: int) -> SourceFile:
+def _inspect_file(path: str, labelling: Labelling) -> SourceFile:
     with storage.open_file(path) as handle:
         try:
             parquet = pq.ParquetFile(handle)
-            missing = [name for name in NEEDED if name not in parquet.schema_arrow.names]
+            wanted = [*NEEDED, *labelling.columns]
+            missing = [name for name in wanted if name not in parquet.schema_arrow.names]
             if missing:
                 raise DataError(f"{path}: column {', '.join(missing)} is missing; WildFB rows have {WILDFB.names}")
-            labels = parquet.read(columns=["label"]).column("label").to_pylist()
+            counts = _count_labels(path, parquet, labelling)
         except pa.ArrowException as error:
             raise DataError(f"{path}: not a readable parquet file: {error}") from error
         groups = tuple(parquet.metadata.row_group(i).num_rows for i in range(parquet.num_row_groups))
-    for row, label in enumerate(labels):
-        if not isinstance(label, int) or not 1 <= label <= num_classes:
-            raise DataError(f"{path}: row {row}: label: found {label!r}; allowed are 1..{num_classes}")
-    return SourceFile(path, groups, tuple(labels))
+    return SourceFile(path, groups, counts)
+
+
+def _count_labels(path: str, parquet: pq.ParquetFile, labelling: Labelling) -> LabelCounts:
+    """Batch by batch: memory does not grow with the file."""
+    counts, row = LabelCounts(), 0
+    for batch in parquet.iter_batches(columns=list(labelling.columns)):
+        for values in batch.to_pylist():
+            try:
+                counts.add(values, labelling)
+            except ValueError as error:
+                raise DataError(f"{path}: row {row}: {error}") from None
+            row += 1
+    return counts
+
+
+def counts_of(files: Sequence[SourceFile]) -> LabelCounts:
+    return sum((file.labels for file in files), LabelCounts())
+
+
+def _named(files: Sequence[SourceFile]) -> str:
+    return ", ".join(file.path for file in files) or "its folder"
 
 
 def check_split(name: str, files: Sequence[SourceFile]) -> None:
     """Raises DataError for a split with no rows or of one class only."""
-    labels = {label for file in files for label in file.labels}
-    if not labels:
+    counts = counts_of(files)
+    if not counts.rows:
+        dropped = f" (the class map drops all {counts.dropped})" if counts.dropped else ""
+        raise DataError(f"the {name} split is empty: no rows in {_named(files)}{dropped}")
+    if len(counts.classes) == 1:
         raise DataError(
-            f"the {name} split is empty: no rows in {', '.join(file.path for file in files) or 'its folder'}"
+            f"the {name} split has one class only ({next(iter(counts.classes))}); an ordinal model needs at least two"
         )
-    if len(labels) == 1:
-        raise DataError(f"the {name} split has one class only ({labels.pop()}); an ordinal model needs at least two")
 
 
 def shards(name: str, files: Sequence[SourceFile]) -> list[Shard]:
@@ -142,13 +170,15 @@ def write_shard(shard: Shard, directory: str, template: InputTemplate, tokenizer
     columns: dict[str, list[Any]] = {name: [] for name in TOKENS.names}
     for path, group in shard.pieces:
         with storage.open_file(path) as handle:
-            rows = pq.ParquetFile(handle).read_row_group(group, columns=list(NEEDED)).to_pylist()
+            parquet = pq.ParquetFile(handle)
+            kept = [*NEEDED, *(name for name in LABELS if name in parquet.schema_arrow.names)]
+            rows = parquet.read_row_group(group, columns=kept).to_pylist()
         for index, row in enumerate(rows):
             try:
                 encoded = template.encode(row["messages"] or [], tokenizer)
             except DataError as error:
                 raise DataError(f"{path}: row group {group}, row {index} (id {row['id']}): {error}") from None
-            for name, value in {**row, **vars(encoded)}.items():
+            for name, value in {**dict.fromkeys(LABELS), **row, **vars(encoded)}.items():
                 if name in columns:
                     columns[name].append(value)
     buffer = io.BytesIO()
@@ -159,10 +189,14 @@ def write_shard(shard: Shard, directory: str, template: InputTemplate, tokenizer
 
 @dataclass
 class TokenStore:
-    """Rows of a split by number. `keep` limits it to some of the rows of its shards."""
+    """Rows of a split by number. `rows` limits it to some of the rows of its shards.
+
+    A row costs 24 bytes of memory; token ids and level probabilities stay in the (memory-mapped) table.
+    """
 
     table: pa.Table
     rows: Rows
+    labelling: Labelling
     lengths: Rows = field(init=False)
     labels: Rows = field(init=False)
 
@@ -171,7 +205,7 @@ class TokenStore:
 
         lengths = pc.list_value_length(self.table.column("input_ids")).to_numpy()
         self.lengths = lengths[self.rows].astype(np.int64)
-        self.labels = self.table.column("label").to_numpy()[self.rows].astype(np.int64)
+        self.labels = classes(self.table, self.labelling)[self.rows]
         self._ids = self.table.column("input_ids")
 
     def __len__(self) -> int:
@@ -180,15 +214,37 @@ class TokenStore:
     def input_ids(self, row: int) -> list[int]:
         return self._ids[int(self.rows[row])].as_py()
 
+    def class_probs(self, rows: Sequence[int]) -> list[list[float]]:
+        """(B, C) target distributions: soft ones where asked for and there, else all on the class of the row."""
+        return [self._class_probs(row) for row in rows]
+
+    def _class_probs(self, row: int) -> list[float]:
+        level_map, given = self.labelling.level_map, None
+        if self.labelling.soft and level_map is not None:
+            level_probs = self.table.column("level_probs")[int(self.rows[row])].as_py()
+            given = None if level_probs is None else class_probs(level_probs, level_map)
+        label = int(self.labels[row])
+        return given or [float(name == label) for name in range(1, self.labelling.num_classes + 1)]
+
     def subset(self, keep: Rows) -> "TokenStore":
-        return TokenStore(self.table, self.rows[keep])
+        return TokenStore(self.table, self.rows[keep], self.labelling)
 
 
-def read(directory: str, names: Sequence[str]) -> TokenStore:
-    """All rows of these shards, in order."""
+def classes(table: pa.Table, labelling: Labelling) -> Rows:
+    """The class of every row of the table, 0 where the class map drops it."""
+    if labelling.level_map is None:
+        return table.column("label").to_numpy().astype(np.int64)
+    by_level = np.zeros(max(LEVELS) + 1, dtype=np.int64)
+    for level, name in labelling.level_map.items():
+        by_level[level] = name
+    return by_level[table.column("level").to_numpy()]
+
+
+def read(directory: str, names: Sequence[str], labelling: Labelling) -> TokenStore:
+    """The rows of these shards that have a class, in order."""
     tables = list(_tables(directory, names))
     table = pa.concat_tables(tables) if tables else TOKENS.empty_table()
-    return TokenStore(table, np.arange(table.num_rows))
+    return TokenStore(table, np.flatnonzero(classes(table, labelling)), labelling)
 
 
 def _tables(directory: str, names: Sequence[str]) -> Iterator[pa.Table]:

@@ -4,10 +4,12 @@ Everything random is a function of (seed, step, rank), so a run that was killed 
 ends with the weights of an undisturbed one. Tensors: B batch, K thresholds.
 """
 
+import math
 import os
 import tempfile
 import time
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +19,18 @@ import torch.distributed as dist
 
 from train import engine as deepspeed_engine
 from train import tokens
+from train.construction import build
+from train.saving import save_rank
 from wildreward.batching import MicroBatch, Rows, batch_of_step, micro_batches, padding_frac
+from wildreward.cutpoints import refit_cutpoints
+from wildreward.errors import TrainingError
 from wildreward.holdout import held_out
-from wildreward.ordinal import balanced_weights, decode, frequency_cutpoints, hard_targets, row_losses
+from wildreward.ordinal import balanced_weights, decode, row_losses, soft_targets
 from wildreward.pretrained import pad, pad_id
-from wildreward.reward_model import new_model, save_checkpoint
 from wildreward.schedule import learning_rate
 from wildreward.settings.train import SELECT_MODES, TrainSettings
 from wildreward.template import InputTemplate
-from wildreward.validation import validation_metrics
-
-HF_FOLDER = "hf"
+from wildreward.validation import selection_value, undefined_note, validation_metrics
 
 
 @dataclass(frozen=True)
@@ -57,9 +60,16 @@ class State:
 
 def train_worker(config: dict[str, Any]) -> None:
     """Entry point of a rank."""
-    loop = Loop(config["job"])
-    loop.resume()
-    loop.run()
+    import ray
+
+    job: Job = config["job"]
+    try:
+        loop = Loop(job)
+        loop.resume()
+        loop.run()
+    except TrainingError as error:
+        # Every rank sees it at the same step, and would again: Ray Train must not restart the workers.
+        ray.get(job.journal.refuse.remote(str(error)))
 
 
 class Loop:
@@ -74,7 +84,7 @@ class Loop:
         torch.set_num_threads(self.settings.threads or max(1, (os.cpu_count() or 1) // context.get_local_world_size()))
         torch.manual_seed(self.settings.seed)
         self.train, self.validation = load_splits(job)
-        self.model, self.tokenizer = _model(self.settings, torch.from_numpy(self.train.labels))
+        self.model, self.tokenizer = build(self.settings, torch.from_numpy(self.train.labels))
         self.engine = deepspeed_engine.initialise(self.model, self.settings)
         self.weights_K = threshold_weights(self.settings, torch.from_numpy(self.train.labels))
         self.sums = _Sums()
@@ -86,7 +96,11 @@ class Loop:
         checkpoint = ray.train.get_checkpoint()
         if checkpoint is not None:
             with checkpoint.as_directory() as directory:
-                _, client = self.engine.load_checkpoint(directory, tag=deepspeed_engine.CHECKPOINT_TAG)
+                # A LoRA run keeps no frozen weights: those come from the backbone again.
+                strict = not self.settings.lora_rank
+                _, client = self.engine.load_checkpoint(
+                    directory, tag=deepspeed_engine.CHECKPOINT_TAG, load_module_strict=strict
+                )
             self.state = State(**client["state"])
         self._tell({"kind": "start", "step": self.state.step, "total_steps": self.job.total_steps})
 
@@ -121,15 +135,23 @@ class Loop:
         )
         deepspeed_engine.set_learning_rate(self.engine, rate)
         self.engine.train()
+        before = self.sums.loss
         for micro in shares[self.rank]:
             losses_B, _ = self._forward(self.train, micro)
             # DeepSpeed averages gradients over ranks; the loss is the mean over the rows of the whole batch.
             total = losses_B.sum() * (0.0 if micro.filler else 1.0)
             self.engine.backward(total * self.world / len(rows), scale_wrt_gas=False)
             self.sums.loss += float(total.detach())
-        self.engine.step()
+        self._check_loss(self.sums.loss - before)
+        self.sums.grad_norm = deepspeed_engine.step(self.engine)
         self.state.step += 1
         self._count(rows, shares, rate, time.monotonic() - started)
+
+    def _check_loss(self, loss: float) -> None:
+        """Raises TrainingError on every rank where the loss of one is not a number, before weights are touched."""
+        total = torch.tensor([loss], dtype=torch.float64, device=self.engine.device)
+        dist.all_reduce(total)
+        deepspeed_engine.check_finite(float(total), f"the loss at step {self.state.step + 1}")
 
     def _count(self, rows: Rows, shares: list[list[MicroBatch]], rate: float, seconds: float) -> None:
         every = [micro for share in shares for micro in share]
@@ -145,14 +167,13 @@ class Loop:
         input_ids, mask = pad([store.input_ids(row) for row in micro.rows], pad_id(self.tokenizer))
         device = self.engine.device
         logits_BK = self.engine(input_ids.to(device), mask.to(device))
-        labels_B = torch.from_numpy(store.labels[list(micro.rows)]).to(device)
-        targets_BK = hard_targets(labels_B, self.settings.num_classes)
+        targets_BK = soft_targets(torch.tensor(store.class_probs(micro.rows))).to(device)
         weights_K = None if self.weights_K is None else self.weights_K.to(device)
         losses_B = row_losses(self.settings.head, logits_BK, targets_BK, weights_K, self.settings.label_smoothing)
         return losses_B, logits_BK
 
     def _log(self) -> None:
-        """Losses since the last line, over all ranks; refuses to go on with a loss that is not a number."""
+        """Losses since the last line, over all ranks."""
         loss_sum = torch.tensor([self.sums.loss], dtype=torch.float64, device=self.engine.device)
         dist.all_reduce(loss_sum)
         sums, self.sums = self.sums, _Sums()
@@ -163,14 +184,12 @@ class Loop:
             "epoch": round(self.state.step * self.settings.batch_rows / len(self.train), 4),
             "loss": loss,
             "lr": sums.rate,
-            "grad_norm": float(self.engine.get_global_grad_norm() or 0.0),
+            "grad_norm": sums.grad_norm,
             "tokens_per_s": round(sums.tokens / max(sums.seconds, 1e-9), 1),
             "padding_frac": round(sums.padding / max(sums.steps, 1), 4),
             "tokens": self.state.tokens_seen,
         }
         self._record(record)
-        if not np.isfinite(loss):
-            raise FloatingPointError(f"the loss at step {self.state.step} is {loss}; lower lr or use float32")
 
     def _record(self, record: dict[str, Any]) -> None:
         self.state.history.append(record)
@@ -184,33 +203,34 @@ class Loop:
     def _evaluate_and_report(self) -> None:
         import ray.train
 
-        metrics = evaluate(self) if len(self.validation) else {}
-        name = self.settings.select_by
-        value = metrics.get(name, float(self.state.step))
-        sign = 1 if not metrics or SELECT_MODES[name] == "max" else -1
-        select = sign * value
+        found = evaluate(self) if len(self.validation) else Evaluation({}, self._cutpoints())
+        metrics = found.metrics
+        select = self._select(metrics)
         better = self.state.best is None or select > self.state.best
         self.state.best = select if better else self.state.best
         self.state.evaluations_without_better = 0 if better else self.state.evaluations_without_better + 1
         if metrics:
             self._record({"kind": "validation", "step": self.state.step, **metrics})
-        report = {"step": self.state.step, "select": select, **metrics}
+        # Ray Tune compares what is reported: there an undefined metric is NaN, which it takes for the worst.
+        numbers = {name: math.nan if value is None else value for name, value in metrics.items()}
+        report = {"step": self.state.step, "select": select, **numbers}
         if not self.job.save:
             ray.train.report(report)
             return
         with tempfile.TemporaryDirectory(prefix="wildreward-") as directory:
-            self._save(Path(directory))
-            checkpoint = ray.train.Checkpoint.from_directory(directory)
-            ray.train.report(report, checkpoint=checkpoint, checkpoint_dir_name=f"ckpt_{self.state.step:06d}")
+            save_rank(self, Path(directory), found.cutpoints, report)
 
-    def _save(self, directory: Path) -> None:
-        """This rank's DeepSpeed shard and, on rank 0, the whole model as a Hugging Face directory."""
-        self.engine.save_checkpoint(
-            str(directory), tag=deepspeed_engine.CHECKPOINT_TAG, client_state={"state": asdict(self.state)}
-        )
-        state = deepspeed_engine.full_state(self.engine, keep=self.rank == 0)
-        if self.rank == 0:
-            save_checkpoint(directory / HF_FOLDER, self.model, self.tokenizer, self.job.template, state)
+    def _select(self, metrics: Mapping[str, float | None]) -> float:
+        """What this evaluation is ranked by; the latest is the best where nothing is measured."""
+        if not metrics:
+            return float(self.state.step)
+        name = self.settings.select_by
+        if metrics[name] is None and self.rank == 0:
+            self._tell({"kind": "note", "step": self.state.step, "text": undefined_note(name, self.state.step)})
+        return selection_value(metrics, name, SELECT_MODES[name])
+
+    def _cutpoints(self) -> list[float] | None:
+        return deepspeed_engine.cutpoints(self.engine)
 
 
 @dataclass
@@ -224,6 +244,7 @@ class _Sums:
     padding: float = 0.0
     seconds: float = 0.0
     rate: float = 0.0
+    grad_norm: float = 0.0
 
     def add(self, rows: int, tokens: int, padding: float, seconds: float) -> None:
         self.rows += rows
@@ -235,14 +256,15 @@ class _Sums:
 
 def load_splits(job: Job) -> tuple[tokens.TokenStore, tokens.TokenStore]:
     """Training and validation rows: conversations are set apart by their hash, the same on every rank."""
-    store = tokens.read(job.tokens, job.shards)
+    store = tokens.read(job.tokens, job.shards, job.settings.labelling)
     return split(store, job.settings.validation_frac, job.settings.seed)
 
 
 def split(store: tokens.TokenStore, frac: float, seed: int) -> tuple[tokens.TokenStore, tokens.TokenStore]:
+    """The same conversations whatever the class map: they are drawn from all rows, dropped ones too."""
     conversations = store.table.column("conversation_hash").to_pylist()
     chosen = held_out(conversations, frac, seed)
-    apart = np.array([name in chosen for name in conversations], dtype=bool)
+    apart = np.array([conversations[row] in chosen for row in store.rows.tolist()], dtype=bool)
     return store.subset(np.flatnonzero(~apart)), store.subset(np.flatnonzero(apart))
 
 
@@ -254,40 +276,39 @@ def threshold_weights(settings: TrainSettings, labels: torch.Tensor) -> torch.Te
     return torch.tensor(settings.threshold_weights)
 
 
-def _model(settings: TrainSettings, labels: torch.Tensor) -> tuple[Any, Any]:
-    cutpoints = frequency_cutpoints(labels, settings.num_classes) if settings.cutpoint_start == "frequencies" else None
-    model, tokenizer = new_model(
-        settings.backbone,
-        settings.head,
-        settings.num_classes,
-        cutpoints=cutpoints,
-        trust_remote_code=settings.trust_remote_code,
-        pad_token=settings.pad_token,
-    )
-    if model.cutpoints is not None and settings.cutpoint_freedom == "fixed":
-        model.cutpoints.requires_grad_(False)
-    backbone: Any = model.backbone
-    if settings.freeze_embeddings:
-        backbone.get_input_embeddings().requires_grad_(False)
-    if settings.gradient_checkpointing:
-        backbone.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-    return model, tokenizer
+@dataclass(frozen=True)
+class Evaluation:
+    """Validation metrics, equal on every rank, and the cutpoints they were measured with."""
+
+    metrics: dict[str, float | None]
+    cutpoints: list[float] | None
 
 
 @torch.no_grad()
-def evaluate(loop: Loop) -> dict[str, float]:
-    """Validation metrics, equal on every rank: each scores its share, and all gather all."""
-    store = loop.validation
+def evaluate(loop: Loop) -> Evaluation:
+    """Each rank scores its share, and all gather all: a row number and K logits for each validation row."""
+    store, settings = loop.validation, loop.settings
     loop.engine.eval()
-    shares = micro_batches(store.lengths, np.arange(len(store)), loop.world, loop.settings.micro_batch_tokens)
-    mine: list[tuple[int, float, float]] = []
+    shares = micro_batches(store.lengths, np.arange(len(store)), loop.world, settings.micro_batch_tokens)
+    mine: list[tuple[int, list[float]]] = []
     for micro in shares[loop.rank]:
-        losses_B, logits_BK = loop._forward(store, micro)
-        scores = decode(loop.settings.head, logits_BK).score_B.tolist()
+        _, logits_BK = loop._forward(store, micro)
         if not micro.filler:
-            mine += zip(micro.rows, scores, losses_B.tolist(), strict=True)
+            mine += zip(micro.rows, logits_BK.tolist(), strict=True)
     gathered: list[Any] = [None] * loop.world
     dist.all_gather_object(gathered, mine)
-    found_N3 = np.array(sorted(item for part in gathered for item in part))  # row, score, loss
-    labels_N = store.labels[found_N3[:, 0].astype(np.int64)]
-    return validation_metrics(found_N3[:, 1], labels_N, found_N3[:, 2], loop.settings.num_classes)
+    found = sorted(item for part in gathered for item in part)
+    logits_NK = torch.tensor([logits for _, logits in found])
+    targets_NK = soft_targets(torch.tensor(store.class_probs([row for row, _ in found])))
+    cutpoints = loop._cutpoints()
+    if cutpoints is not None and settings.cutpoint_freedom == "refitted":
+        values_N = logits_NK[:, 0] + cutpoints[0]
+        deepspeed_engine.check_finite(float(values_N.sum()), "the sum of the validation scores")
+        cutpoints = refit_cutpoints(values_N, targets_NK)
+        logits_NK = values_N[:, None] - torch.tensor(cutpoints)
+    losses_N = row_losses(settings.head, logits_NK, targets_NK, loop.weights_K, settings.label_smoothing)
+    deepspeed_engine.check_finite(float(losses_N.sum()), "the validation loss")
+    scores_N = decode(settings.head, logits_NK).score_B
+    labels_N = store.labels[[row for row, _ in found]]
+    metrics = validation_metrics(scores_N.double().numpy(), labels_N, losses_N.double().numpy(), settings.num_classes)
+    return Evaluation(metrics, cutpoints)

@@ -67,7 +67,7 @@ def _check_input(base: Mapping[str, Any]) -> None:
     from train.program import open_backbone
 
     settings = TrainSettings.parse(base)
-    files = tokens.inspect(tokens.resolve(settings.input), settings.num_classes)
+    files = tokens.inspect(tokens.resolve(settings.input), settings.labelling)
     tokens.check_split("training", files)
     open_backbone(settings)
 

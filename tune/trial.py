@@ -17,7 +17,7 @@ def run_trial(values: dict[str, Any], output: str) -> None:
     from train.program import fit, open_backbone, prepare
 
     settings = TrainSettings.parse(values, "trial")
-    files = tokens.inspect(tokens.resolve(settings.input), settings.num_classes)
+    files = tokens.inspect(tokens.resolve(settings.input), settings.labelling)
     directory = storage.join(output, "tokens", tokens_key(settings))
     data = prepare(settings, files, open_backbone(settings), directory)
     path = storage.join(output, "trials", tune.get_context().get_trial_id(), "run")

@@ -23,3 +23,7 @@ class JudgeError(WildrewardError):
 
 class CheckpointError(WildrewardError):
     """A checkpoint directory that is not one of ours, is incomplete, or does not fit the request."""
+
+
+class TrainingError(WildrewardError):
+    """A loss, a gradient or a weight that is not a number. Nothing of it was saved."""

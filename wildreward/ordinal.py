@@ -36,10 +36,13 @@ def hard_targets(labels_B: Tensor, num_classes: int) -> Tensor:
 def soft_targets(probs_BC: Tensor) -> Tensor:
     """P(class > k) of class distributions: (B, C) rows summing to 1 -> (B, K) tail sums.
 
+    The expected extended label of CORAL (section 3.2) when the class is only known in distribution; the threshold
+    losses are linear in their targets, so the loss is the expected loss under that distribution.
+
     >>> soft_targets(torch.tensor([[0.1, 0.2, 0.3, 0.4]]))
     tensor([[0.9000, 0.7000, 0.4000]])
     """
-    return probs_BC.flip(1).cumsum(1).flip(1)[:, 1:]
+    return probs_BC.flip(1).cumsum(1).flip(1)[:, 1:].clamp(0, 1)
 
 
 def loss(
@@ -52,6 +55,10 @@ def loss(
     """Scalar: mean over the batch of the summed threshold losses.
 
     `weights_K` are importance weights per threshold (CORAL eq. 4), `label_smoothing` moves targets towards 1/2.
+
+        coral, independent   - sum_k w_k [ log(s(z_k)) y_k + log(1 - s(z_k)) (1 - y_k) ]              CORAL eq. 4
+        corn                 - sum_k w_k y_{k-1} [ log(s(z_k)) y_k / y_{k-1} + log(1 - s(z_k)) (1 - y_k / y_{k-1}) ]
+                             with y_0 = 1; for hard labels the sum runs over the examples above k - 1   CORN eq. 8
 
     >>> logits = torch.tensor([[2.1, 1.8, -2.1, -1.8], [1.9, -1.0, -1.5, -1.3], [1.9, 1.8, 1.7, 1.6]])
     >>> levels = torch.tensor([[1.0, 1, 0, 0], [1, 0, 0, 0], [1, 1, 1, 1]])
@@ -72,6 +79,13 @@ def row_losses(
 
     For corn, threshold k counts as much as the example is known to lie above k-1 (all of it, or none, for hard labels),
     and its target is the conditional probability.
+
+    >>> logits = torch.tensor([[2.1, 1.8, -2.1, -1.8], [1.9, -1.0, -1.5, -1.3], [1.9, 1.8, 1.7, 1.6]])
+    >>> levels = torch.tensor([[1.0, 1, 0, 0], [1, 0, 0, 0], [1, 1, 1, 1]])
+    >>> row_losses("coral", logits, levels)
+    tensor([0.5370, 0.8951, 0.6441])
+    >>> row_losses("corn", logits, levels)
+    tensor([0.3840, 0.4526, 0.6441])
     """
     smoothed_BK = targets_BK * (1 - label_smoothing) + label_smoothing / 2
     if kind == "corn":
@@ -130,7 +144,7 @@ def decode(kind: HeadKind, logits_BK: Tensor) -> Decoded:
     classes_C = torch.arange(1, probs_BC.shape[1] + 1, dtype=probs_BC.dtype, device=probs_BC.device)
     score_B = 1 + above_BK.sum(1)
     variance_B = (probs_BC * (classes_C - score_B[:, None]) ** 2).sum(1)
-    return Decoded(score_B, probs_BC.clamp_min(0), variance_B.clamp_min(0).sqrt())
+    return Decoded(score_B, probs_BC, variance_B.sqrt())
 
 
 def above_probabilities(kind: HeadKind, logits_BK: Tensor) -> Tensor:
@@ -138,7 +152,8 @@ def above_probabilities(kind: HeadKind, logits_BK: Tensor) -> Tensor:
     sigmoid_BK = torch.sigmoid(logits_BK.float())
     if kind == "corn":
         return sigmoid_BK.cumprod(1)
-    return _nonincreasing(sigmoid_BK) if kind == "independent" else sigmoid_BK
+    # Of ordered cutpoints cummin changes nothing but what rounding did.
+    return _nonincreasing(sigmoid_BK) if kind == "independent" else sigmoid_BK.cummin(1).values
 
 
 def _nonincreasing(values_BK: Tensor) -> Tensor:
@@ -150,7 +165,7 @@ def _nonincreasing(values_BK: Tensor) -> Tensor:
     for k in range(K):
         tops = [torch.stack([means[i, j] for j in range(k, K)]).amax(0) for i in range(k + 1)]
         columns.append(torch.stack(tops).amin(0))
-    return torch.stack(columns, dim=1).to(values_BK.dtype)
+    return torch.stack(columns, dim=1).to(values_BK.dtype).cummin(1).values
 
 
 class Cutpoints(torch.nn.Module):
@@ -162,19 +177,25 @@ class Cutpoints(torch.nn.Module):
 
     def __init__(self, values: list[float]) -> None:
         super().__init__()
-        gaps = torch.tensor(values, dtype=torch.float64).diff()
-        if not bool((gaps > 0).all()):
-            raise ValueError(f"cutpoints: found {values}; they must rise")
-        self.first = torch.nn.Parameter(torch.tensor(values[:1], dtype=torch.float32))
-        self.gaps = torch.nn.Parameter(torch.log(torch.expm1(gaps)).float())
+        first, gaps = free_parameters(values)
+        self.first, self.gaps = torch.nn.Parameter(first), torch.nn.Parameter(gaps)
 
     def forward(self) -> Tensor:
         """(K,) the cutpoints."""
         return ordered(self.first, self.gaps)
 
 
+def free_parameters(values: list[float]) -> tuple[Tensor, Tensor]:
+    """(1,) and (K - 1,) parameters whose `ordered` are these values. Raises ValueError where they do not rise."""
+    gaps = torch.tensor(values, dtype=torch.float64).diff()
+    if not bool((gaps > 0).all()):
+        raise ValueError(f"cutpoints: found {values}; they must rise")
+    return torch.tensor(values[:1], dtype=torch.float32), torch.log(torch.expm1(gaps)).float()
+
+
 def ordered(first: Tensor, gaps: Tensor) -> Tensor:
-    """(K,) rising values from the first (1,) and the free parameters of the K - 1 gaps."""
+    """(K,) rising values in fp32 from the first (1,) and the free parameters of the K - 1 gaps."""
+    first, gaps = first.float(), gaps.float()  # bf16 sums would put close cutpoints on one another
     return torch.cat([first, first + functional.softplus(gaps).cumsum(0)])
 
 

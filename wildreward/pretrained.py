@@ -26,6 +26,28 @@ def pad_id(tokenizer: Any) -> int:
     return int(tokenizer.pad_token_id)
 
 
+OFFSET_POSITIONS = frozenset(
+    {"roberta", "xlm-roberta", "xlm-roberta-xl", "roberta-prelayernorm", "camembert", "data2vec-text", "mpnet", "ibert"}
+)
+"""Models whose positions are counted from the pad token's id on (fairseq's way), so that a few are never used."""
+
+
+def positions(config: Any) -> int | None:
+    """Longest input in tokens that the model has positions for; None where its config states no limit.
+
+    >>> from transformers import BertConfig, RobertaConfig
+    >>> positions(BertConfig(max_position_embeddings=512))
+    512
+    >>> positions(RobertaConfig(max_position_embeddings=514, pad_token_id=1))
+    512
+    """
+    text = config.get_text_config()
+    found = getattr(text, "max_position_embeddings", None)
+    if found is None or text.model_type not in OFFSET_POSITIONS:
+        return found
+    return int(found) - (text.pad_token_id or 0) - 1
+
+
 def load_tokenizer(
     name: str, trust_remote_code: bool = False, pad_token: str | None = None, *, must_pad: bool = True
 ) -> Any:

@@ -21,7 +21,7 @@ from wildreward.batching import token_batches
 from wildreward.checkpoint import CHAT
 from wildreward.errors import CheckpointError
 from wildreward.ordinal import Cutpoints, HeadKind, decode, ordered
-from wildreward.pretrained import from_pretrained, pad, pad_id
+from wildreward.pretrained import from_pretrained, pad, pad_id, positions
 from wildreward.scale import FOUR_CLASSES
 from wildreward.template import FILE_NAME, Encoded, InputTemplate, Message
 
@@ -87,11 +87,22 @@ def new_model(
     """
     if num_classes < 2:
         raise ValueError(f"num_classes: found {num_classes}; at least 2")
-    labels = 1 if head == "coral" else num_classes - 1
+    labels = num_labels(head, num_classes)
     model, tokenizer = from_pretrained(backbone, dtype, trust_remote_code, pad_token, num_labels=labels)
-    if head == "coral" and cutpoints is None:
-        cutpoints = [float(k) - num_classes / 2 for k in range(1, num_classes)]
-    return OrdinalModel(model, head, cutpoints if head == "coral" else None), tokenizer
+    return with_head(model, head, num_classes, cutpoints), tokenizer
+
+
+def num_labels(head: HeadKind, num_classes: int) -> int:
+    """Outputs of the backbone: the shared scalar, or a logit a threshold."""
+    return 1 if head == "coral" else num_classes - 1
+
+
+def with_head(
+    backbone: nn.Module, head: HeadKind, num_classes: int, cutpoints: Sequence[float] | None = None
+) -> OrdinalModel:
+    """The backbone as an ordinal model; cutpoints of a coral head are even around 0 where none are given."""
+    even = [float(k) - num_classes / 2 for k in range(1, num_classes)]
+    return OrdinalModel(backbone, head, (cutpoints or even) if head == "coral" else None)
 
 
 def default_template(tokenizer: Any, max_tokens: int) -> InputTemplate:
@@ -103,7 +114,7 @@ def chat_template(tokenizer: Any, config: Any, name: str) -> InputTemplate:
     """The tokenizer's own chat template, up to what the model can read. Raises CheckpointError where there is none."""
     if not getattr(tokenizer, "chat_template", None):
         raise CheckpointError(f"{name}: its tokenizer has no chat template; give --template FILE")
-    limits = (tokenizer.model_max_length, getattr(config, "max_position_embeddings", None), MAX_CHAT_TOKENS)
+    limits = (tokenizer.model_max_length, positions(config), MAX_CHAT_TOKENS)
     return InputTemplate(max_tokens=min(int(limit) for limit in limits if limit), kind="chat")
 
 
@@ -264,7 +275,7 @@ def _described(config: Any, name: str) -> dict[str, Any]:
         return {"head": "independent"}
     if not isinstance(described, dict) or described.get("head") not in get_args(HeadKind):
         raise CheckpointError(f"{name}/config.json: no ordinal head under {CONFIG_KEY!r}; found {described!r}")
-    expected = 1 if described["head"] == "coral" else described["num_classes"] - 1
+    expected = num_labels(described["head"], described["num_classes"])
     if config.num_labels != expected:
         raise CheckpointError(
             f"{name}/config.json: head {described['head']} has {expected} labels, found {config.num_labels}"
@@ -274,10 +285,10 @@ def _described(config: Any, name: str) -> dict[str, Any]:
 
 def check_positions(config: Any, template: InputTemplate, name: str) -> None:
     """Raises CheckpointError where the template allows more tokens than the model has positions."""
-    positions = getattr(config, "max_position_embeddings", None)
-    if positions is not None and template.max_tokens > positions:
+    limit = positions(config)
+    if limit is not None and template.max_tokens > limit:
         raise CheckpointError(
-            f"{name}: template max_tokens {template.max_tokens} exceeds the model's {positions} positions"
+            f"{name}: template max_tokens {template.max_tokens} exceeds the model's {limit} positions"
         )
 
 

@@ -22,6 +22,13 @@ POSITIVE_LEVELS = frozenset({ENGAGEMENT, SATISFACTION})
 FOUR_CLASSES: Mapping[int, int] = {1: 1, 2: 2, 4: 3, 5: 4}
 """Level -> class of the paper: neutral turns that were not mined have no class."""
 
+CLASS_MAPS: Mapping[str, Mapping[int, int]] = {
+    "four": FOUR_CLASSES,
+    "five": {level: level for level in LEVELS},
+    "binary": {1: 1, 2: 1, 4: 2, 5: 2},
+}
+"""Level -> class; a level that is missing is dropped. `label` writes rows by one of them, `train` may use another."""
+
 
 def class_of(level: int, class_map: Mapping[int, int] = FOUR_CLASSES) -> int | None:
     """The class of a level, or None where the map drops it.

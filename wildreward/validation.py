@@ -1,5 +1,8 @@
 """What is measured of a reward model while it trains: few numbers, on rows it was not trained on."""
 
+import math
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,26 +12,48 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 
-def validation_metrics(scores_N: Floats, labels_N: Ints, losses_N: Floats, num_classes: int) -> dict[str, float]:
+def validation_metrics(scores_N: Floats, labels_N: Ints, losses_N: Floats, num_classes: int) -> dict[str, float | None]:
     """loss, mae, spearman, pairwise (accuracy across classes), qwk, accuracy of expected scores 1..C against classes.
 
-    A ranking that is not defined (all scores alike) is no ranking: spearman and qwk 0, pairwise 1/2.
+    None where a metric is not defined: spearman when all scores or all labels are alike, pairwise when all labels are,
+    qwk when labels and rounded scores are all one class.
 
     >>> metrics = validation_metrics(np.array([1.2, 2.9, 3.8]), np.array([1, 3, 4]), np.zeros(3), 4)
     >>> {name: round(number, 3) for name, number in metrics.items()}
     {'loss': 0.0, 'mae': 0.167, 'spearman': 1.0, 'pairwise': 1.0, 'qwk': 1.0, 'accuracy': 1.0}
+    >>> validation_metrics(np.array([2.0, 2.0]), np.array([1, 3]), np.zeros(2), 4)["spearman"]
     """
     from scipy.stats import spearmanr
 
     classes_N = np.clip(np.rint(scores_N), 1, num_classes).astype(np.int64)
     count, varied = len(scores_N), np.ptp(scores_N) > 0 and np.ptp(labels_N) > 0
-    kappa = value(quadratic_kappa(labels_N, classes_N), count)
-    pairwise = value(concordance(scores_N, labels_N), count)
     return {
         "loss": float(losses_N.mean()),
         "mae": float(np.abs(scores_N - labels_N).mean()),
-        "spearman": float(spearmanr(scores_N, labels_N).statistic) if varied else 0.0,
-        "pairwise": 0.5 if np.isnan(pairwise) else pairwise,
-        "qwk": 0.0 if np.isnan(kappa) else kappa,
+        "spearman": _defined(float(spearmanr(scores_N, labels_N).statistic)) if varied else None,
+        "pairwise": _defined(value(concordance(scores_N, labels_N), count)),
+        "qwk": _defined(value(quadratic_kappa(labels_N, classes_N), count)),
         "accuracy": float((classes_N == labels_N).mean()),
     }
+
+
+def _defined(number: float) -> float | None:
+    return None if math.isnan(number) else number
+
+
+def selection_value(metrics: Mapping[str, float | None], name: str, mode: str) -> float:
+    """What an evaluation is ranked by, higher is better; an undefined metric is below every defined one.
+
+    >>> selection_value({"mae": 0.5}, "mae", "min"), selection_value({"qwk": None}, "qwk", "max")
+    (-0.5, -inf)
+    """
+    found = metrics[name]
+    return -math.inf if found is None else found if mode == "max" else -found
+
+
+def undefined_note(name: str, step: int) -> str:
+    """What is said when the metric that chooses the checkpoint cannot be computed."""
+    return (
+        f"{name} is undefined at step {step} (the scores of the validation rows, or their labels, are all alike): "
+        "this checkpoint cannot be the best; mae and loss are always defined"
+    )

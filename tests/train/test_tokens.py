@@ -12,15 +12,17 @@ from tests.train.conftest import wildfb_rows
 from train import tokens
 from train.program import open_backbone, prepare
 from wildreward.errors import CheckpointError, DataError, UsageError
+from wildreward.labelling import LabelCounts, Labelling
 from wildreward.pretrained import load_tokenizer
 from wildreward.settings.train import TrainSettings
 from wildreward.template import InputTemplate
 
 Write = Callable[..., Path]
+FOUR = Labelling(num_classes=4)
 
 
 def inspect(directory: Path) -> list[tokens.SourceFile]:
-    return tokens.inspect(tokens.resolve([str(directory)]), 4)
+    return tokens.inspect(tokens.resolve([str(directory)]), FOUR)
 
 
 def test_every_way_to_name_a_label_run_finds_its_training_rows_only(wildfb: Path) -> None:
@@ -84,7 +86,7 @@ def test_a_backbone_without_a_pad_token_asks_for_one(make_backbone: Write) -> No
 
 def test_shards_are_whole_row_groups_in_file_order(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tokens, "SHARD_ROWS", 30)
-    files = [tokens.SourceFile("a", (16, 16, 16), ()), tokens.SourceFile("b", (16,), ())]
+    files = [tokens.SourceFile("a", (16, 16, 16), LabelCounts()), tokens.SourceFile("b", (16,), LabelCounts())]
     assert [(shard.pieces, shard.rows) for shard in tokens.shards("train", files)] == [
         ((("a", 0), ("a", 1)), 32),
         ((("a", 2), ("b", 0)), 32),
@@ -95,7 +97,7 @@ def test_a_shard_reads_back_as_it_was_tokenised(wildfb: Path, tmp_path: Path, ma
     template, tokenizer = InputTemplate(max_tokens=64), load_tokenizer(str(make_backbone()))
     (shard,) = tokens.shards("train", inspect(wildfb))
     tokens.write_shard(shard, str(tmp_path), template, tokenizer)
-    store = tokens.read(str(tmp_path), [shard.name])
+    store = tokens.read(str(tmp_path), [shard.name], FOUR)
     rows = wildfb_rows(80)
     assert store.input_ids(7) == template.encode(rows[7]["messages"], tokenizer).input_ids
     assert store.labels.tolist() == [row["label"] for row in rows]

@@ -1,23 +1,22 @@
-"""Validation metrics agree with scikit-learn and say nothing good of a constant model."""
+"""A metric that cannot be computed is absent, not a number."""
+
+import math
 
 import numpy as np
 import pytest
-from sklearn.metrics import cohen_kappa_score
 
-from wildreward.validation import validation_metrics
-
-
-def test_they_agree_with_scikit_learn() -> None:
-    rng = np.random.default_rng(0)
-    labels = rng.integers(1, 5, size=200)
-    scores = np.clip(labels + rng.normal(0, 1, size=200), 1, 4)
-    metrics = validation_metrics(scores, labels, np.ones(200), 4)
-    kappa = cohen_kappa_score(labels, np.rint(scores).astype(int), weights="quadratic")
-    assert metrics["qwk"] == pytest.approx(kappa)
-    assert metrics["mae"] == pytest.approx(np.abs(scores - labels).mean())
-    assert metrics["loss"] == 1
+from wildreward.validation import selection_value, undefined_note, validation_metrics
 
 
-def test_a_constant_score_ranks_nothing() -> None:
-    metrics = validation_metrics(np.full(4, 2.0), np.array([1, 2, 3, 4]), np.zeros(4), 4)
-    assert (metrics["spearman"], metrics["pairwise"], metrics["qwk"]) == (0.0, 0.5, 0.0)
+def test_a_ranking_of_equal_scores_is_undefined_and_no_best() -> None:
+    found = validation_metrics(np.full(4, 2.0), np.array([1, 2, 3, 4]), np.ones(4), 4)
+    assert found["spearman"] is None
+    assert found["mae"] == pytest.approx(1.0)
+    assert selection_value(found, "spearman", "max") == -math.inf
+    assert "spearman is undefined at step 7" in undefined_note("spearman", 7)
+
+
+def test_labels_of_one_class_have_no_ranking_and_no_kappa() -> None:
+    found = validation_metrics(np.array([1.9, 2.1, 2.2]), np.array([2, 2, 2]), np.ones(3), 4)
+    assert (found["spearman"], found["pairwise"], found["qwk"]) == (None, None, None)
+    assert found["accuracy"] == 1.0

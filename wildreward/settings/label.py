@@ -6,7 +6,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from wildreward.scale import FOUR_CLASSES
+from wildreward.scale import CLASS_MAPS
 from wildreward.settings.base import StageSettings
 
 FILTERS = (
@@ -21,12 +21,6 @@ FILTERS = (
     "language",
 )
 """The quality filters in the order they are asked; the first that says no names the reason."""
-
-CLASS_MAPS: Mapping[str, Mapping[int, int]] = {
-    "four": FOUR_CLASSES,
-    "five": {1: 1, 2: 2, 3: 3, 4: 4, 5: 5},
-    "binary": {1: 1, 2: 1, 4: 2, 5: 2},
-}
 
 
 def _url_problem(url: str) -> str | None:

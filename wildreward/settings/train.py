@@ -1,10 +1,12 @@
 """Settings of `wildreward train`."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
 from wildreward.errors import UsageError
+from wildreward.labelling import ClassMap, Labelling
+from wildreward.scale import CLASS_MAPS
 from wildreward.settings.base import StageSettings
 
 Selector = Literal["spearman", "pairwise", "qwk", "accuracy", "mae", "loss"]
@@ -28,14 +30,22 @@ class TrainSettings(StageSettings):
     head: Literal["coral", "corn", "independent"] = "coral"
     """coral: a shared scalar and ordered cutpoints; corn: conditional logits; independent: free threshold logits."""
 
+    class_map: ClassMap = "data"
+    """Where classes come from: data (the label column as it is), or the level column by four, five or binary, whatever
+    map the rows were labelled with. Rows whose level the map drops are left out."""
+
     num_classes: int = Field(default=4, ge=2, le=10)
-    """Classes of the label column, which holds 1..num_classes."""
+    """Classes of the label column, which holds 1..num_classes. Follows from any class_map but data."""
+
+    targets: Literal["hard", "soft"] = "hard"
+    """hard: the class. soft: the judge's level_probs summed by class, for rows that have them; needs a class_map."""
 
     cutpoint_start: Literal["frequencies", "even"] = "frequencies"
     """coral: cutpoints start at the class frequencies of the training rows, or evenly spaced around 0."""
 
-    cutpoint_freedom: Literal["learned", "fixed"] = "learned"
-    """coral: cutpoints are trained (their order is kept), or stay where they start."""
+    cutpoint_freedom: Literal["learned", "fixed", "refitted"] = "learned"
+    """coral: cutpoints are trained (their order is kept); stay where they start (fixed); or stay while the backbone
+    trains, and each checkpoint gets those that fit its scores of the validation rows best (refitted)."""
 
     threshold_weights: Literal["none", "balanced"] | tuple[Annotated[float, Field(gt=0)], ...] = "none"
     """Importance of each threshold in the loss: none, balanced (the rarer a side, the heavier), or K numbers."""
@@ -94,6 +104,18 @@ class TrainSettings(StageSettings):
     freeze_embeddings: bool = False
     """Leave the input embeddings as they are: half of a small backbone's weights, and what few rows overfit first."""
 
+    lora_rank: int = Field(default=0, ge=0)
+    """Rank of LoRA adapters; 0 trains all weights. The head and the cutpoints are always trained in full."""
+
+    lora_alpha: float = Field(default=16.0, gt=0)
+    """LoRA's scale: adapters add alpha / rank times their product."""
+
+    lora_dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Dropout on the input of the adapters."""
+
+    lora_targets: tuple[str, ...] = Field(default=("all-linear",), min_length=1)
+    """Modules that get an adapter, by the end of their names (q_proj, v_proj); all-linear: every one but the head."""
+
     max_grad_norm: float = Field(default=1.0, gt=0)
     """Gradients are clipped to this global norm."""
 
@@ -136,6 +158,30 @@ class TrainSettings(StageSettings):
     keep_state: bool = False
     """Keep the DeepSpeed state (about 12 bytes a parameter) of the last and best checkpoint when the run is done."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _classes_of_the_map(cls, values: Any) -> Any:
+        """num_classes follows from the class map."""
+        found = values.get("class_map") if isinstance(values, dict) else None
+        if found not in CLASS_MAPS:
+            return values
+        count = max(CLASS_MAPS[found].values())
+        if str(values.get("num_classes", count)) != str(count):  # a flag comes as text
+            raise ValueError(
+                f"num_classes: found {values['num_classes']}; class_map {found} has {count} classes: leave it out"
+            )
+        return {**values, "num_classes": count}
+
+    @model_validator(mode="after")
+    def _labels_can_be_made(self) -> "TrainSettings":
+        if self.targets == "soft" and self.class_map == "data":
+            raise ValueError("targets: soft needs class_map four, five or binary: level_probs are of levels")
+        if self.head == "coral" and self.cutpoint_freedom == "refitted" and self.validation_frac == 0:
+            raise ValueError("cutpoint_freedom: refitted needs validation rows; validation_frac is 0")
+        if "all-linear" in self.lora_targets and len(self.lora_targets) > 1:
+            raise ValueError(f"lora_targets: found {self.lora_targets}; all-linear stands alone")
+        return self
+
     @model_validator(mode="after")
     def _consistent(self) -> "TrainSettings":
         thresholds = self.num_classes - 1
@@ -155,6 +201,10 @@ class TrainSettings(StageSettings):
         if self.early_stopping_patience is not None and self.validation_frac == 0:
             raise ValueError("early_stopping_patience: needs validation rows; validation_frac is 0")
         return self
+
+    @property
+    def labelling(self) -> Labelling:
+        return Labelling(self.num_classes, self.class_map, self.targets == "soft")
 
     def required(self) -> None:
         """Raises UsageError when a flag without which nothing can run is absent (a preset may leave both out)."""

@@ -1,0 +1,95 @@
+"""The model a rank trains: loaded whole, or under ZeRO-3 built in shards from the start.
+
+ZeRO 0-2 keep all weights on every rank, so every rank loads them, in the precision of the run. Under ZeRO-3 no rank but
+0 ever holds the whole model: each builds its shards (`deepspeed.zero.Init`), and rank 0 reads the weights and hands
+them out tensor by tensor. An 8B in bfloat16 then takes 16 GB of host memory once, not on every rank. Both ways start
+from the same weights, the fresh head included.
+"""
+
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from train import engine as deepspeed_engine
+from wildreward.lora import add_adapter
+from wildreward.minilm import model_directory
+from wildreward.ordinal import frequency_cutpoints
+from wildreward.pretrained import load_tokenizer, pad_id
+from wildreward.reward_model import OrdinalModel, new_model, num_labels, with_head
+from wildreward.settings.train import TrainSettings
+
+
+def build(settings: TrainSettings, labels: Tensor) -> tuple[OrdinalModel, Any]:
+    """(model ready for DeepSpeed, tokenizer). `labels` of the training rows place the cutpoints."""
+    cutpoints = frequency_cutpoints(labels, settings.num_classes) if settings.cutpoint_start == "frequencies" else None
+    model, tokenizer = (_sharded if settings.zero_stage == 3 else _whole)(settings, cutpoints)
+    if settings.lora_rank:
+        add_adapter(model, settings)
+    if model.cutpoints is not None and settings.cutpoint_freedom != "learned":
+        model.cutpoints.requires_grad_(False)
+    backbone: Any = model.backbone
+    if settings.freeze_embeddings:
+        backbone.get_input_embeddings().requires_grad_(False)
+    if settings.gradient_checkpointing:
+        backbone.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    return model, tokenizer
+
+
+def _whole(settings: TrainSettings, cutpoints: list[float] | None) -> tuple[OrdinalModel, Any]:
+    return new_model(
+        settings.backbone,
+        settings.head,
+        settings.num_classes,
+        dtype=settings.dtype,
+        cutpoints=cutpoints,
+        trust_remote_code=settings.trust_remote_code,
+        pad_token=settings.pad_token,
+    )
+
+
+def _sharded(settings: TrainSettings, cutpoints: list[float] | None) -> tuple[OrdinalModel, Any]:
+    """The same model with its weights spread over the ranks. Collective."""
+    full = _whole(settings, cutpoints)[0].backbone if dist.get_rank() == 0 else None
+    tokenizer = load_tokenizer(settings.backbone, settings.trust_remote_code, settings.pad_token)
+    backbone = _shell(settings, pad_id(tokenizer))
+    _hand_out(full, backbone)
+    return with_head(backbone, settings.head, settings.num_classes, cutpoints), tokenizer
+
+
+def _shell(settings: TrainSettings, pad_token_id: int) -> nn.Module:
+    """A model of empty shards."""
+    from transformers import AutoConfig, AutoModelForSequenceClassification
+    from transformers.integrations import HfDeepSpeedConfig
+
+    config = AutoConfig.from_pretrained(
+        model_directory(settings.backbone),
+        trust_remote_code=settings.trust_remote_code,
+        num_labels=num_labels(settings.head, settings.num_classes),
+    )
+    config.pad_token_id = pad_token_id
+    deepspeed_engine.join_process_group()
+    # transformers builds in shards for as long as this object lives.
+    alive = HfDeepSpeedConfig(deepspeed_engine.config(settings))
+    model = AutoModelForSequenceClassification.from_config(
+        config, dtype=getattr(torch, settings.dtype), trust_remote_code=settings.trust_remote_code
+    )
+    del alive
+    return model
+
+
+@torch.no_grad()
+def _hand_out(full: nn.Module | None, shell: nn.Module) -> None:
+    """Copy weights and buffers of rank 0's `full` model into the shards of every rank."""
+    import deepspeed
+
+    source = {} if full is None else {**dict(full.named_parameters()), **dict(full.named_buffers())}
+    for name, parameter in shell.named_parameters():
+        with deepspeed.zero.GatheredParameters([parameter], modifier_rank=0):
+            if full is not None:
+                parameter.copy_(source[name])
+    for name, buffer in shell.named_buffers():
+        if full is not None:
+            buffer.copy_(source[name])
+        dist.broadcast(buffer, src=0)
