@@ -27,13 +27,14 @@ def build(settings: TrainSettings, labels: Tensor) -> tuple[OrdinalModel, Any]:
     model, tokenizer = (_sharded if settings.zero_stage == 3 else _whole)(settings, cutpoints)
     if settings.lora_rank:
         add_adapter(model, settings)
+    _one_precision(model, getattr(torch, settings.dtype))
     if model.cutpoints is not None and settings.cutpoint_freedom != "learned":
         model.cutpoints.requires_grad_(False)
     backbone: Any = model.backbone
     if settings.freeze_embeddings:
         backbone.get_input_embeddings().requires_grad_(False)
     if settings.gradient_checkpointing:
-        backbone.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        backbone.activation_checkpointing_enable()
     return model, tokenizer
 
 
@@ -56,6 +57,13 @@ def _sharded(settings: TrainSettings, cutpoints: list[float] | None) -> tuple[Or
     backbone = _shell(settings, pad_id(tokenizer))
     _hand_out(full, backbone)
     return with_head(backbone, settings.head, settings.num_classes, cutpoints), tokenizer
+
+
+def _one_precision(model: OrdinalModel, dtype: torch.dtype) -> None:
+    """DeepSpeed casts a whole model, but not what stands beside shards: cutpoints and adapters."""
+    for parameter in model.parameters():
+        if not hasattr(parameter, "ds_id"):
+            parameter.data = parameter.data.to(dtype)
 
 
 def _shell(settings: TrainSettings, pad_token_id: int) -> nn.Module:

@@ -1,7 +1,7 @@
 """`wildreward train`: an ordinal reward model from WildFB rows, on Ray Train with DeepSpeed.
 
     wildreward train --config minilm --input runs/label --output runs/train
-    python -m train --config qwen3-8b --input s3://bucket/label --output s3://bucket/train --address auto
+    python -m train --config llama3.1-8b --input s3://bucket/label --output s3://bucket/train --address auto
 
 Writes <output>/checkpoint (the best by validation, a Hugging Face directory), <output>/last, metrics.jsonl,
 tensorboard/ and settings.yaml. The same command again continues a run that was stopped; a finished one does nothing.

@@ -11,6 +11,9 @@ import pytest
 from wildreward.schema import WILDFB, table
 
 WORDS = {1: "wrong bad nonsense", 2: "mistake partial off", 3: "fine okay interesting", 4: "great perfect thanks"}
+LEVELS = {1: 1, 2: 2, 3: 4, 4: 5}
+"""Of the classes above, by the paper's map."""
+
 NEUTRAL = ["the", "house", "river", "tree", "code", "python", "number", "list"]
 
 
@@ -30,6 +33,8 @@ def wildfb_rows(count: int, seed: int = 0, labels: Sequence[int] = (1, 2, 3, 4))
                     {"role": "assistant", "content": " ".join(words)},
                 ],
                 "label": label,
+                "level": LEVELS[label],
+                "level_probs": [0.8 if level == LEVELS[label] else 0.05 for level in range(1, 6)] if i % 3 else None,
             }
         )
     return rows

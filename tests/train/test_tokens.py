@@ -124,3 +124,74 @@ def test_input_that_changed_since_the_run_began_is_refused(
     write_wildfb(directory, wildfb_rows(44))
     with pytest.raises(DataError, match=r"--input has changed since the run began"):
         prepare(settings, inspect(directory), backbone, str(tmp_path / "tokens"))
+
+
+SOFT = Labelling(num_classes=4, class_map="four", soft=True)
+
+
+def tokenised(directory: Path, output: Path, make_backbone: Write) -> str:
+    (shard,) = tokens.shards("train", inspect(directory))
+    tokens.write_shard(shard, str(output), InputTemplate(max_tokens=64), load_tokenizer(str(make_backbone())))
+    return shard.name
+
+
+@pytest.mark.parametrize(
+    ("probs", "message"),
+    [([0.5, 0.5], "found 2 numbers; expected 5"), ([0.5] * 5, r"which sum to 2.5; they must sum to 1")],
+)
+def test_level_probs_that_are_no_distribution_are_named_with_their_row(
+    tmp_path: Path, write_wildfb: Write, probs: list[float], message: str
+) -> None:
+    rows = wildfb_rows(20)
+    rows[17]["level_probs"] = probs
+    directory = write_wildfb(tmp_path, rows)
+    with pytest.raises(DataError, match=rf"part-0.parquet: row 17: level_probs: .*{message}"):
+        tokens.inspect(tokens.resolve([str(directory)]), SOFT)
+    inspect(directory)  # hard targets do not read them
+
+
+def test_a_level_column_is_needed_by_a_class_map_alone(tmp_path: Path) -> None:
+    rows = {"id": ["a"], "conversation_hash": ["a"], "messages": [[]], "label": [1]}
+    pq.write_table(pa.table(rows), tmp_path / "a.parquet")
+    inspect(tmp_path)
+    with pytest.raises(DataError, match=r"a.parquet: column level, level_probs is missing"):
+        tokens.inspect([str(tmp_path / "a.parquet")], SOFT)
+
+
+def test_one_tokenisation_serves_every_class_map_and_target(
+    tmp_path: Path, write_wildfb: Write, make_backbone: Write
+) -> None:
+    rows = wildfb_rows(20)
+    rows[5]["level"] = 3
+    name = tokenised(write_wildfb(tmp_path, rows), tmp_path / "tokens", make_backbone)
+
+    def read(labelling: Labelling) -> tokens.TokenStore:
+        return tokens.read(str(tmp_path / "tokens"), [name], labelling)
+
+    kept = [row for row in rows if row["level"] != 3]
+    data, four, binary, soft = read(FOUR), read(Labelling(4, "four")), read(Labelling(2, "binary")), read(SOFT)
+    assert (len(data), len(four), len(binary), len(soft)) == (20, 19, 19, 19)
+    assert four.labels.tolist() == [row["label"] for row in kept]
+    assert binary.labels.tolist() == [1 + (row["level"] > 3) for row in kept]
+    assert four.input_ids(5) == data.input_ids(6)
+    assert four.class_probs([0]) == [[1.0, 0.0, 0.0, 0.0]]
+    assert soft.class_probs([0]) == [[1.0, 0.0, 0.0, 0.0]]  # its row has no level_probs
+    assert soft.class_probs([1])[0] == pytest.approx([0.05 / 0.95, 0.8 / 0.95, 0.05 / 0.95, 0.05 / 0.95])
+
+
+def test_the_same_conversations_are_set_apart_whatever_the_class_map(
+    tmp_path: Path, write_wildfb: Write, make_backbone: Write
+) -> None:
+    from train.worker import split
+
+    rows = wildfb_rows(40)
+    for row in rows[::4]:
+        row["level"] = 3
+    name = tokenised(write_wildfb(tmp_path, rows), tmp_path / "tokens", make_backbone)
+    apart = []
+    for labelling in (Labelling(5, "five"), Labelling(4, "four")):
+        store = tokens.read(str(tmp_path / "tokens"), [name], labelling)
+        names = store.table.column("conversation_hash").to_pylist()
+        apart.append({names[row] for row in split(store, 0.3, seed=0)[1].rows})
+    assert apart[1] <= apart[0]
+    assert len(apart[1]) > 2
