@@ -259,12 +259,16 @@ def _finish(settings: TrainSettings, data: Data, result: Any) -> None:
 def _publish(checkpoint: Any, target: str, settings: TrainSettings, template: InputTemplate) -> None:
     """Copy the Hugging Face part of a checkpoint to `target`, an adapter merged into its backbone: complete under
     another name first, then renamed."""
-    from train.saving import HF_FOLDER
+    from train.saving import HF_FOLDER, writing
     from wildreward.lora import merge
 
     local = storage.is_local(target)
-    parent = Path(target.removeprefix("file://")).parent if local else None
-    with checkpoint.as_directory() as directory, tempfile.TemporaryDirectory(dir=parent, prefix=".publish-") as made:
+    parent = Path(target.removeprefix("file://")).parent if local else Path(tempfile.gettempdir())
+    with (
+        writing(target, parent),
+        checkpoint.as_directory() as directory,
+        tempfile.TemporaryDirectory(dir=parent, prefix=".publish-") as made,
+    ):
         source, copy = Path(directory) / HF_FOLDER, Path(made) / "copy"
         if settings.lora_rank:
             merge(source, copy, settings, template)

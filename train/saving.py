@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 from train import engine as deepspeed_engine
 from wildreward import lora
 from wildreward.errors import CheckpointError
-from wildreward.ordinal import free_parameters
 from wildreward.reward_model import save_checkpoint
 
 if TYPE_CHECKING:
@@ -33,7 +32,7 @@ def save_rank(loop: "Loop", directory: Path, cutpoints: list[float] | None, repo
 
     lora_run = bool(loop.settings.lora_rank)
     state = deepspeed_engine.full_state(loop.engine, keep=loop.rank == 0, trained_only=lora_run)
-    with _writing(loop.state.step, directory):
+    with writing(f"the checkpoint of step {loop.state.step}", tempfile.gettempdir()):
         loop.engine.save_checkpoint(
             str(directory),
             tag=deepspeed_engine.CHECKPOINT_TAG,
@@ -47,24 +46,25 @@ def save_rank(loop: "Loop", directory: Path, cutpoints: list[float] | None, repo
 
 
 def _save_model(loop: "Loop", directory: Path, state: dict[str, Any], cutpoints: list[float] | None) -> None:
-    if cutpoints is not None:
-        state |= dict(zip(("cutpoints.first", "cutpoints.gaps"), free_parameters(cutpoints), strict=True))
     if loop.settings.lora_rank:
         lora.save_adapter(directory, loop.model, state, cutpoints, lora.adapter_config(loop.settings))
     else:
-        save_checkpoint(directory, loop.model, loop.tokenizer, loop.job.template, state)
+        save_checkpoint(directory, loop.model, loop.tokenizer, loop.job.template, state, cutpoints=cutpoints)
 
 
 @contextmanager
-def _writing(step: int, directory: Path) -> Iterator[None]:
-    """A disk that is full shows as an error of whoever wrote: the system, torch or safetensors."""
+def writing(what: str, directory: str | Path) -> Iterator[None]:
+    """Raises CheckpointError naming `what` when it cannot be written into the local `directory`.
+
+    A disk that is full shows as an error of whoever wrote: the system, torch or safetensors.
+    """
     from safetensors import SafetensorError
 
     try:
         yield
     except (OSError, RuntimeError, SafetensorError) as error:
-        free = shutil.disk_usage(tempfile.gettempdir()).free
+        free = shutil.disk_usage(directory).free
         raise CheckpointError(
-            f"the checkpoint of step {step} could not be written: {error}. Earlier checkpoints are as they were; "
-            f"the same command continues from the last. Free in {directory.parent}: {free / 2**20:,.0f} MiB"
+            f"{what} could not be written: {error}. Earlier checkpoints are as they were; the same command continues "
+            f"from the last. Free under {directory}: {free / 2**20:,.0f} MiB"
         ) from error

@@ -177,20 +177,15 @@ class Cutpoints(torch.nn.Module):
 
     def __init__(self, values: list[float]) -> None:
         super().__init__()
-        first, gaps = free_parameters(values)
-        self.first, self.gaps = torch.nn.Parameter(first), torch.nn.Parameter(gaps)
+        gaps = torch.tensor(values, dtype=torch.float64).diff()
+        if not bool((gaps > 0).all()):
+            raise ValueError(f"cutpoints: found {values}; they must rise")
+        self.first = torch.nn.Parameter(torch.tensor(values[:1], dtype=torch.float32))
+        self.gaps = torch.nn.Parameter(torch.log(torch.expm1(gaps)).float())
 
     def forward(self) -> Tensor:
         """(K,) the cutpoints."""
         return ordered(self.first, self.gaps)
-
-
-def free_parameters(values: list[float]) -> tuple[Tensor, Tensor]:
-    """(1,) and (K - 1,) parameters whose `ordered` are these values. Raises ValueError where they do not rise."""
-    gaps = torch.tensor(values, dtype=torch.float64).diff()
-    if not bool((gaps > 0).all()):
-        raise ValueError(f"cutpoints: found {values}; they must rise")
-    return torch.tensor(values[:1], dtype=torch.float32), torch.log(torch.expm1(gaps)).float()
 
 
 def ordered(first: Tensor, gaps: Tensor) -> Tensor:

@@ -124,20 +124,27 @@ def save_checkpoint(
     tokenizer: Any,
     template: InputTemplate,
     state: Mapping[str, Tensor] | None = None,
+    *,
+    cutpoints: list[float] | None = None,
 ) -> None:
     """Weights, tokenizer, template, and in config.json the head, the number of classes and the cutpoints.
 
-    `state` stands for `model.state_dict()` where the model itself holds only a shard of each weight (ZeRO-3).
+    `state` stands for `model.state_dict()` where the model itself holds only a shard of each weight (ZeRO-3),
+    `cutpoints` for those it was trained with.
     """
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     state = model.state_dict() if state is None else state
-    cutpoints = None
-    if model.cutpoints is not None:
+    if cutpoints is None and model.cutpoints is not None:
         cutpoints = ordered(**_under("cutpoints.", state)).float().tolist()
     backbone: Any = model.backbone
     num_classes = backbone.config.num_labels + 1 if cutpoints is None else len(cutpoints) + 1
-    described = {"head": model.head, "num_classes": num_classes, "cutpoints": cutpoints, "temperature": 1.0}
+    described = {
+        "head": model.head,
+        "num_classes": num_classes,
+        "cutpoints": cutpoints and list(cutpoints),
+        "temperature": 1.0,
+    }
     setattr(backbone.config, CONFIG_KEY, described)
     backbone.save_pretrained(directory, state_dict=_under("backbone.", state))
     tokenizer.save_pretrained(directory)

@@ -13,7 +13,7 @@ import torch
 from tests.train.conftest import wildfb_rows
 from train import tokens
 from train.program import run
-from train.saving import _writing
+from train.saving import writing
 from train.worker import split
 from wildreward.errors import CheckpointError, TrainingError, WildrewardError
 from wildreward.pretrained import pad
@@ -96,8 +96,8 @@ def test_a_full_disk_is_told_and_the_same_command_continues_once_there_is_room(
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), RuntimeError("unexpected pos 64 vs 0")])
 def test_whoever_fails_to_write_is_named_with_the_step(tmp_path: Path, error: Exception) -> None:
-    message = r"checkpoint of step 7 could not be written.* continues from the last"
-    with pytest.raises(CheckpointError, match=message), _writing(7, tmp_path):
+    message = r"the checkpoint of step 7 could not be written.* continues from the last"
+    with pytest.raises(CheckpointError, match=message), writing("the checkpoint of step 7", tmp_path):
         raise error
 
 
