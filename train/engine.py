@@ -59,7 +59,8 @@ def parameter_groups(model: OrdinalModel, settings: TrainSettings) -> list[dict[
     fresh: list[nn.Parameter] = []
     for parameter in model.parameters():
         if parameter.requires_grad:
-            (fresh if id(parameter) in head else decayed if parameter.ndim > 1 else plain).append(parameter)
+            matrix = len(getattr(parameter, "ds_shape", parameter.shape)) > 1  # a shard of ZeRO-3 is flat itself
+            (fresh if id(parameter) in head else decayed if matrix else plain).append(parameter)
     groups = [
         {"params": decayed, "weight_decay": settings.weight_decay, "scale": 1.0},
         {"params": plain, "weight_decay": 0.0, "scale": 1.0},

@@ -24,8 +24,9 @@ from wildreward.batching import steps_per_epoch
 from wildreward.cluster import cluster
 from wildreward.errors import CheckpointError, DataError, TrainingError, UsageError, WildrewardError
 from wildreward.labelling import label_lines
-from wildreward.settings.train import TrainSettings
+from wildreward.settings.train import SELECT_MODES, TrainSettings
 from wildreward.template import InputTemplate
+from wildreward.validation import UNDEFINED
 
 OWNED = ("checkpoint", "last", "metrics.jsonl", "tensorboard", "tokens", "run")
 FREE = frozenset({"cpus_per_worker", "threads", "worker_failures", "keep_state"})
@@ -227,7 +228,7 @@ def _mend_snapshot(run_path: str) -> None:
 def _finish(settings: TrainSettings, data: Data, result: Any) -> None:
     """Publish the best and the last checkpoint, drop the sharded state, mark the run done."""
     checkpoint, metrics = max(result.best_checkpoints, key=lambda item: item[1]["select"])
-    if metrics["select"] == -math.inf:
+    if metrics["select"] == UNDEFINED:
         raise TrainingError(
             f"select_by {settings.select_by}: undefined at every evaluation, so no checkpoint is the best: all scores "
             f"of the validation rows are alike. All are kept in {settings.output}/{RUN_NAME}; --overwrite with another "
@@ -243,11 +244,7 @@ def _finish(settings: TrainSettings, data: Data, result: Any) -> None:
         "training_rows": data.training_rows,
         "training_labels": data.labels,
         "validation_rows": data.validation_rows,
-        "validation": {
-            name: None if math.isnan(value) else value
-            for name, value in metrics.items()
-            if name not in ("step", "select")
-        },
+        "validation": {name: metrics.get(name) for name in SELECT_MODES} if data.validation_rows else {},
         "selected_by": settings.select_by if data.validation_rows else "last step",
     }
     run_directory.finish(settings.output, described)

@@ -211,12 +211,12 @@ class Loop:
         self.state.evaluations_without_better = 0 if better else self.state.evaluations_without_better + 1
         if metrics:
             self._record({"kind": "validation", "step": self.state.step, **metrics})
-        # Ray Tune compares what is reported: there an undefined metric is NaN, which it takes for the worst.
-        numbers = {name: math.nan if value is None else value for name, value in metrics.items()}
-        report = {"step": self.state.step, "select": select, **numbers}
+        report = {"step": self.state.step, "select": select}
         if not self.job.save:
-            ray.train.report(report)
+            # Ray Tune wants every metric, and takes NaN for the worst.
+            ray.train.report(report | {name: math.nan if value is None else value for name, value in metrics.items()})
             return
+        report |= {name: value for name, value in metrics.items() if value is not None}
         with tempfile.TemporaryDirectory(prefix="wildreward-") as directory:
             save_rank(self, Path(directory), found.cutpoints, report)
 

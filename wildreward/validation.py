@@ -1,6 +1,7 @@
 """What is measured of a reward model while it trains: few numbers, on rows it was not trained on."""
 
 import math
+import sys
 from collections.abc import Mapping
 
 import numpy as np
@@ -10,6 +11,9 @@ from wildreward.metrics import concordance, quadratic_kappa, value
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+
+UNDEFINED = -sys.float_info.max
+"""What an undefined metric is ranked by: below every number, and a number itself, as JSON knows no infinity."""
 
 
 def validation_metrics(scores_N: Floats, labels_N: Ints, losses_N: Floats, num_classes: int) -> dict[str, float | None]:
@@ -44,11 +48,11 @@ def _defined(number: float) -> float | None:
 def selection_value(metrics: Mapping[str, float | None], name: str, mode: str) -> float:
     """What an evaluation is ranked by, higher is better; an undefined metric is below every defined one.
 
-    >>> selection_value({"mae": 0.5}, "mae", "min"), selection_value({"qwk": None}, "qwk", "max")
-    (-0.5, -inf)
+    >>> selection_value({"mae": 0.5}, "mae", "min"), selection_value({"qwk": None}, "qwk", "max") == UNDEFINED
+    (-0.5, True)
     """
     found = metrics[name]
-    return -math.inf if found is None else found if mode == "max" else -found
+    return UNDEFINED if found is None else found if mode == "max" else -found
 
 
 def undefined_note(name: str, step: int) -> str:

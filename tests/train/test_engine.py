@@ -89,12 +89,24 @@ def test_shards_start_from_the_weights_of_the_whole_model(values: dict[str, Any]
     assert all(torch.equal(whole[name], sharded[name]) for name in whole)
 
 
+@pytest.mark.parametrize("stage", [0, 3])
+def test_matrices_decay_and_biases_norms_head_and_cutpoints_do_not(values: dict[str, Any], stage: int) -> None:
+    model, _ = engines.start(TrainSettings.parse({**values, "zero_stage": stage, "weight_decay": 0.1}))
+    groups = deepspeed_engine.parameter_groups(model, TrainSettings.parse({**values, "weight_decay": 0.1}))
+    decayed = {id(p) for group in groups if group["weight_decay"] for p in group["params"]}
+    for name, parameter in model.named_parameters():
+        small = name.endswith("bias") or "LayerNorm" in name or name.startswith(("backbone.classifier", "cutpoints"))
+        assert (id(parameter) in decayed) is not small, name
+
+
 def test_two_ranks_export_what_one_rank_trains(values: dict[str, Any], tmp_path: Path) -> None:
-    """ZeRO-2 and ZeRO-3 on two ranks, all weights and LoRA, against ZeRO-0 on one, after three steps of lr 1e-3.
+    """ZeRO-2 and ZeRO-3 on two ranks, all weights and LoRA, against ZeRO-0 on one, after three steps of lr 1e-3 with a
+    weight decay that shows.
 
     Tolerance 1e-4. The bias of BERT's keys is left out: softmax does not see it, its gradient is rounding, and Adam
     divides rounding by its own size.
     """
+    values = {**values, "weight_decay": 10.0}
     lora = {"lora_rank": 4, "gradient_checkpointing": True, "head_lr_multiplier": 10.0}
     for stage in (2, 3):
         for name, more in (("full", {}), ("lora", lora)):

@@ -67,6 +67,24 @@ def test_a_run_whose_numbers_explode_is_ended_once_and_saves_nothing(
     assert not list((tmp_path / "out" / "run").glob("ckpt_*"))
 
 
+@pytest.mark.usefixtures("ray_cluster")
+def test_a_metric_that_is_never_defined_chooses_no_checkpoint(
+    tiny_settings: dict[str, Any], make_backbone: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A head of zeros that does not move gives every reply the same score."""
+    backbone = make_backbone()
+    config = json.loads((backbone / "config.json").read_text())
+    (backbone / "config.json").write_text(json.dumps({**config, "initializer_range": 0.0}))
+    values = {**tiny_settings, "backbone": str(backbone), "lr": 1e-30, "max_steps": 1, "select_by": "spearman"}
+    settings = TrainSettings(output=str(tmp_path / "out"), zero_stage=0, **values)
+    with pytest.raises(TrainingError, match=r"select_by spearman: undefined at every evaluation"):
+        run(settings)
+    assert "spearman is undefined at step 1" in capsys.readouterr().out
+    last = json.loads((tmp_path / "out" / "metrics.jsonl").read_text().splitlines()[-1])
+    assert (last["kind"], last["spearman"]) == ("validation", None)
+    assert not (tmp_path / "out" / "checkpoint").exists()
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 28 MB: one checkpoint of the tiny model (17 MB) has room, two have not."""
