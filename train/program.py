@@ -107,7 +107,7 @@ def prepare(settings: TrainSettings, files: Sequence[tokens.SourceFile], backbon
     _same_source(directory, plan)
     tokens.tokenise(plan, directory, backbone.template, backbone.tokenizer)
     names = tuple(shard.name for shard in plan)
-    training, validation = split(tokens.read(directory, names), settings.validation_frac, settings.seed)
+    training, validation = split(tokens.read(directory, names), settings)
     for name, store in (("training", training), ("validation", validation)):
         if len(set(store.labels.tolist())) < 2 and (store is training or settings.validation_frac > 0):
             raise DataError(

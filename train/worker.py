@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 import torch
 import torch.distributed as dist
+from numpy.typing import NDArray
 
+from train import calibrate, tokens
 from train import engine as deepspeed_engine
-from train import tokens
 from wildreward.batching import MicroBatch, Rows, batch_of_step, micro_batches, padding_frac
 from wildreward.holdout import held_out
 from wildreward.ordinal import balanced_weights, decode, frequency_cutpoints, hard_targets, row_losses
@@ -74,6 +75,8 @@ class Loop:
         torch.set_num_threads(self.settings.threads or max(1, (os.cpu_count() or 1) // context.get_local_world_size()))
         torch.manual_seed(self.settings.seed)
         self.train, self.validation = load_splits(job)
+        self.apart = calibrate.rows_apart(tokens.read(job.tokens, job.shards), self.settings)
+        self.validation_logits_NK = np.empty((0, self.settings.num_classes - 1))
         self.model, self.tokenizer = _model(self.settings, torch.from_numpy(self.train.labels))
         self.engine = deepspeed_engine.initialise(self.model, self.settings)
         self.weights_K = threshold_weights(self.settings, torch.from_numpy(self.train.labels))
@@ -209,8 +212,10 @@ class Loop:
             str(directory), tag=deepspeed_engine.CHECKPOINT_TAG, client_state={"state": asdict(self.state)}
         )
         state = deepspeed_engine.full_state(self.engine, keep=self.rank == 0)
+        apart_NK = outputs(self, self.apart)[:, 1:] if len(self.apart) else self.validation_logits_NK
         if self.rank == 0:
             save_checkpoint(directory / HF_FOLDER, self.model, self.tokenizer, self.job.template, state)
+            calibrate.save_logits(directory, apart_NK)
 
 
 @dataclass
@@ -236,14 +241,16 @@ class _Sums:
 def load_splits(job: Job) -> tuple[tokens.TokenStore, tokens.TokenStore]:
     """Training and validation rows: conversations are set apart by their hash, the same on every rank."""
     store = tokens.read(job.tokens, job.shards)
-    return split(store, job.settings.validation_frac, job.settings.seed)
+    return split(store, job.settings)
 
 
-def split(store: tokens.TokenStore, frac: float, seed: int) -> tuple[tokens.TokenStore, tokens.TokenStore]:
+def split(store: tokens.TokenStore, settings: TrainSettings) -> tuple[tokens.TokenStore, tokens.TokenStore]:
+    """Training and validation rows; those that calibration alone may see (calibrate.rows_apart) are in neither."""
     conversations = store.table.column("conversation_hash").to_pylist()
-    chosen = held_out(conversations, frac, seed)
-    apart = np.array([name in chosen for name in conversations], dtype=bool)
-    return store.subset(np.flatnonzero(~apart)), store.subset(np.flatnonzero(apart))
+    chosen = held_out(conversations, settings.validation_frac, settings.seed)
+    validation = np.array([name in chosen for name in conversations], dtype=bool)
+    training = ~validation & ~calibrate.is_apart(conversations, settings)
+    return store.subset(np.flatnonzero(training)), store.subset(np.flatnonzero(validation))
 
 
 def threshold_weights(settings: TrainSettings, labels: torch.Tensor) -> torch.Tensor | None:
@@ -274,20 +281,25 @@ def _model(settings: TrainSettings, labels: torch.Tensor) -> tuple[Any, Any]:
     return model, tokenizer
 
 
-@torch.no_grad()
 def evaluate(loop: Loop) -> dict[str, float]:
-    """Validation metrics, equal on every rank: each scores its share, and all gather all."""
-    store = loop.validation
+    """Validation metrics, equal on every rank; the logits are kept for the calibration."""
+    found_N = outputs(loop, loop.validation)
+    losses_N, loop.validation_logits_NK = found_N[:, 0], found_N[:, 1:]
+    scores_N = decode(loop.settings.head, torch.from_numpy(loop.validation_logits_NK)).score_B.double().numpy()
+    return validation_metrics(scores_N, loop.validation.labels, losses_N, loop.settings.num_classes)
+
+
+@torch.no_grad()
+def outputs(loop: Loop, store: tokens.TokenStore) -> NDArray[np.float64]:
+    """(N, 1 + K) loss and logits of every row, in order, on every rank: each takes its share, and all gather all."""
     loop.engine.eval()
     shares = micro_batches(store.lengths, np.arange(len(store)), loop.world, loop.settings.micro_batch_tokens)
-    mine: list[tuple[int, float, float]] = []
+    mine: list[tuple[float, ...]] = []
     for micro in shares[loop.rank]:
         losses_B, logits_BK = loop._forward(store, micro)
-        scores = decode(loop.settings.head, logits_BK).score_B.tolist()
         if not micro.filler:
-            mine += zip(micro.rows, scores, losses_B.tolist(), strict=True)
+            found = zip(micro.rows, losses_B.tolist(), logits_BK.tolist(), strict=True)
+            mine += [(row, loss, *logits) for row, loss, logits in found]
     gathered: list[Any] = [None] * loop.world
     dist.all_gather_object(gathered, mine)
-    found_N3 = np.array(sorted(item for part in gathered for item in part))  # row, score, loss
-    labels_N = store.labels[found_N3[:, 0].astype(np.int64)]
-    return validation_metrics(found_N3[:, 1], labels_N, found_N3[:, 2], loop.settings.num_classes)
+    return np.array(sorted(item for part in gathered for item in part))[:, 1:]

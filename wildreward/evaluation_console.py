@@ -20,7 +20,16 @@ SHOWN = {
         "risk_coverage_area",
     ),
     "rated": ("preference_accuracy", "preference_accuracy_when_shorter_is_better", "spearman", "kendall"),
-    "wildfb": ("pairwise_accuracy", "auc", "spearman", "mae", "quadratic_kappa", "accuracy", "ece"),
+    "wildfb": (
+        "pairwise_accuracy",
+        "auc",
+        "spearman",
+        "mae",
+        "quadratic_kappa",
+        "accuracy",
+        "ece",
+        *(f"ece_above_{k}" for k in range(1, 10)),
+    ),
 }
 """What is printed of each kind; everything is in results.json and the report."""
 

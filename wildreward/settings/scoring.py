@@ -32,6 +32,9 @@ class ScoringSettings(StageSettings):
     trust_remote_code: bool = False
     """Run model code that the checkpoint brings along."""
 
+    calibrated: bool = True
+    """Scores of a checkpoint go through its calibration, where it has one; without it they are those of training."""
+
     input: tuple[str, ...] = Field(min_length=1)
     """Parquet or JSONL files, directories or globs (local, s3://, hf://, any fsspec URL)."""
 
@@ -63,4 +66,6 @@ class ScoringSettings(StageSettings):
         if len(given) != 1:
             found = " and ".join(f"--{name}" for name in given) or "none"
             raise ValueError(f"exactly one of --{', --'.join(SCORERS)} says what scores; found {found}")
+        if not self.calibrated and self.checkpoint is None:
+            raise ValueError("calibrated: false is for a --checkpoint; other scorers say themselves what they give")
         return self
