@@ -3,30 +3,34 @@
     wildreward train --config minilm --input runs/label --output runs/train
     python -m train --config qwen3-8b --input s3://bucket/label --output s3://bucket/train --address auto
 
-Writes <output>/checkpoint (the best by validation, a Hugging Face directory), <output>/last, metrics.jsonl,
-tensorboard/ and settings.yaml. The same command again continues a run that was stopped; a finished one does nothing.
+Writes <output>/checkpoint (the best by validation, a Hugging Face directory, calibrated), <output>/last (as trained),
+report.html with its pictures in figures/, metrics.jsonl, tensorboard/ and settings.yaml. The same command again
+continues a run that was stopped; a finished one does nothing.
 """
 
 import json
 import math
 import os
-import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from train import tokens
 from wildreward import run_directory, storage
 from wildreward.batching import steps_per_epoch
+from wildreward.checkpoint import copy_checkpoint
 from wildreward.cluster import cluster
 from wildreward.errors import CheckpointError, DataError, UsageError, WildrewardError
 from wildreward.settings.train import TrainSettings
 from wildreward.template import InputTemplate
 
-OWNED = ("checkpoint", "last", "metrics.jsonl", "tensorboard", "tokens", "run")
+if TYPE_CHECKING:
+    from wildreward.calibration import Calibration
+    from wildreward.calibration_rows import Calibrated
+
+OWNED = ("checkpoint", "last", "metrics.jsonl", "report.html", "figures", "tensorboard", "tokens", "run")
 FREE = frozenset({"cpus_per_worker", "threads", "worker_failures", "keep_state"})
 RUN_NAME = "run"
 SNAPSHOT = "checkpoint_manager_snapshot.json"
@@ -214,12 +218,16 @@ def _mend_snapshot(run_path: str) -> None:
 
 
 def _finish(settings: TrainSettings, data: Data, result: Any) -> None:
-    """Publish the best and the last checkpoint, drop the sharded state, mark the run done."""
-    checkpoint, metrics = max(result.best_checkpoints, key=lambda item: item[1]["select"])
-    _publish(checkpoint, storage.join(settings.output, "checkpoint"))
+    """Publish the best and the last checkpoint and the report, drop the sharded state, mark the run done."""
+    from wildreward.calibration_report import in_words, write_report
+    from wildreward.train_report import train_report
+
+    best, metrics = max(result.best_checkpoints, key=lambda item: item[1]["select"])
+    target = storage.join(settings.output, "checkpoint")
+    calibration, measured = _publish_calibrated(settings, data, best, target)
     _publish(result.checkpoint, storage.join(settings.output, "last"))
     described = {
-        "checkpoint": storage.join(settings.output, "checkpoint"),
+        "checkpoint": target,
         "best_step": metrics["step"],
         "last_step": result.metrics["step"],
         "total_steps": data.total_steps,
@@ -228,28 +236,44 @@ def _finish(settings: TrainSettings, data: Data, result: Any) -> None:
         "validation_rows": data.validation_rows,
         "validation": {name: value for name, value in metrics.items() if name not in ("step", "select")},
         "selected_by": settings.select_by if data.validation_rows else "last step",
+        "calibration": calibration.to_config(),
+        "calibration_said": in_words(calibration),
+        "report": storage.join(settings.output, "report.html"),
     }
+    lines = storage.read_text(storage.join(settings.output, "metrics.jsonl")).splitlines()
+    history = [json.loads(line) for line in lines]
+    report = train_report(described, history, settings.model_dump(mode="json"), calibration, measured)
+    write_report(settings.output, report)
     run_directory.finish(settings.output, described)
     if not settings.keep_state:
         storage.remove(storage.join(settings.output, RUN_NAME))
     _show(described)
 
 
+def _publish_calibrated(
+    settings: TrainSettings, data: Data, checkpoint: Any, target: str
+) -> "tuple[Calibration, Calibrated | None]":
+    """Publish with the calibration in config.json; returns it and what was measured of it."""
+    from train.calibrate import calibrate, rows_apart
+    from train.worker import HF_FOLDER, split
+    from wildreward.calibration import with_calibration
+
+    store = tokens.read(data.directory, data.shards)
+    _, validation = split(store, settings)
+    with checkpoint.as_directory() as directory:
+        hf = Path(directory) / HF_FOLDER
+        calibration, measured = calibrate(settings, rows_apart(store, settings), validation, Path(directory), hf)
+        config = with_calibration((hf / "config.json").read_text(encoding="utf-8"), calibration)
+        copy_checkpoint(hf, target, {"config.json": config})
+    return calibration, measured
+
+
 def _publish(checkpoint: Any, target: str) -> None:
-    """Copy the Hugging Face part of a checkpoint to `target`: complete under another name first, then renamed."""
+    """Copy the Hugging Face part of a checkpoint to `target`."""
     from train.worker import HF_FOLDER
 
     with checkpoint.as_directory() as directory:
-        source = Path(directory) / HF_FOLDER
-        if storage.is_local(target):
-            final = Path(target)
-            with tempfile.TemporaryDirectory(dir=final.parent, prefix=".publish-") as temporary:
-                copied = shutil.copytree(source, Path(temporary) / "copy")
-                shutil.rmtree(final, ignore_errors=True)
-                copied.rename(final)
-            return
-        for path in sorted(source.rglob("*")):
-            storage.write_bytes(storage.join(target, str(path.relative_to(source))), path.read_bytes())
+        copy_checkpoint(Path(directory) / HF_FOLDER, target)
 
 
 def _show(described: dict[str, Any]) -> None:
@@ -259,6 +283,8 @@ def _show(described: dict[str, Any]) -> None:
         "training rows": f"{described['training_rows']} by class {described['training_labels']}",
         "validation": f"{described['validation_rows']} rows apart, by conversation; best by {described['selected_by']}",
         **{f"  {name}": f"{value:.4f}" for name, value in described["validation"].items()},
+        "calibration": described["calibration_said"],
+        "report": described["report"],
     }
     for name, text in rows.items():
         print(f"{name:<14} {text}")

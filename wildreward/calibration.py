@@ -20,11 +20,12 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from wildreward.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Method = Literal["temperature+cutpoints", "temperature", "none"]
 KEY = "calibration"
@@ -51,7 +52,7 @@ class Calibration:
         }
         return own | dict(self.facts)
 
-    def logits(self, raw: Tensor) -> Tensor:
+    def logits(self, raw: "Tensor") -> "Tensor":
         """(B, 1) or (B, K) -> (B, K).
 
         >>> import torch

@@ -22,16 +22,16 @@ Shapes: N rows, K thresholds, C = K + 1 classes.
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import Tensor
-from torch.nn import functional
+from scipy.special import expit, log_expit
 
 from wildreward.calibration import Calibration, Method, none
 from wildreward.metrics import Array
-from wildreward.ordinal import HeadKind
+
+if TYPE_CHECKING:
+    from wildreward.ordinal import HeadKind
 
 MIN_CONVERSATIONS = 50
 MIN_CLASS_CONVERSATIONS = 10
@@ -60,31 +60,57 @@ class NotFitted(Exception):  # noqa: N818 an outcome that is told, not an error 
     """Why the rows give no calibration."""
 
 
-def row_nll(head: HeadKind, logits_NK: Tensor, labels_N: Tensor) -> Tensor:
+def row_nll(head: "HeadKind", logits_NK: Array, labels_N: Array) -> Array:
     """(N,) what is minimised, of labels 1..C; logits of a coral head must fall with k.
 
-    Of a coral head ln(sigmoid(a) - sigmoid(b)) = ln sigmoid(a) + ln sigmoid(-b) + ln(1 - exp(b - a)), without loss of
-    digits.
-
-    >>> z = torch.tensor([[1.0, 0.0, -2.0]] * 2)
-    >>> [[round(v, 4) for v in row_nll(head, z, torch.tensor([2, 4])).tolist()] for head in ("coral", "corn")]
+    >>> z = np.array([[1.0, 0.0, -2.0]] * 2)
+    >>> [row_nll(head, z, np.array([2, 4])).round(4).tolist() for head in ("coral", "corn")]
     [[1.4651, 2.1269], [1.0064, 3.1333]]
-    >>> [round(v, 4) for v in row_nll("independent", z, torch.tensor([2, 4])).tolist()]
+    >>> row_nll("independent", z, np.array([2, 4])).round(4).tolist()
     [1.1333, 3.1333]
     """
-    above_NK, below_NK = functional.logsigmoid(logits_NK), functional.logsigmoid(-logits_NK)
-    if head == "coral":
-        between = torch.log(-torch.expm1(logits_NK[:, 1:] - logits_NK[:, :-1]))
-        log_NC = functional.pad(above_NK, (1, 0)) + functional.pad(below_NK, (0, 1)) + functional.pad(between, (1, 1))
-    else:
-        if head == "independent":
-            below_NK = below_NK.flip(1).cumsum(1).flip(1)
-        log_NC = functional.pad(above_NK.cumsum(1), (1, 0)) + functional.pad(below_NK, (0, 1))
-    return -log_NC.gather(1, labels_N[:, None] - 1)[:, 0]
+    return Likelihood.of(head, labels_N, logits_NK.shape[1]).rows(np.asarray(logits_NK, dtype=float))
+
+
+@dataclass(frozen=True)
+class Likelihood:
+    """Which thresholds a row is known to lie above and below, as its head counts them: a coral row has the two next to
+    its class, a corn row the first of those that it is not above, an independent row all.
+
+    Of a coral head ln(sigmoid(a) - sigmoid(b)) = ln sigmoid(a) + ln sigmoid(-b) + ln(1 - exp(b - a)), without loss of
+    digits; `inner_NK` marks the gap between threshold k and k + 1 where the class lies between them.
+    """
+
+    above_NK: Array
+    below_NK: Array
+    inner_NK: Array | None = None
+
+    @classmethod
+    def of(cls, head: "HeadKind", labels_N: Array, thresholds: int) -> "Likelihood":
+        k_K, labels_N1 = np.arange(1, thresholds + 1), np.asarray(labels_N)[:, None]
+        if head == "coral":
+            return cls(k_K == labels_N1 - 1, k_K == labels_N1, k_K[:-1] == labels_N1 - 1)
+        return cls(k_K < labels_N1, k_K == labels_N1 if head == "corn" else k_K >= labels_N1)
+
+    def rows(self, z_NK: Array) -> Array:
+        """(N,) minus the logarithm."""
+        terms_N = -(self.above_NK * log_expit(z_NK) + self.below_NK * log_expit(-z_NK)).sum(1)
+        if self.inner_NK is None:
+            return np.asarray(terms_N)
+        return np.asarray(terms_N - (self.inner_NK * np.log(-np.expm1(np.diff(z_NK, axis=1)))).sum(1))
+
+    def slopes(self, z_NK: Array) -> Array:
+        """(N, K) the derivative of `rows` by z."""
+        slopes_NK = self.below_NK * expit(z_NK) - self.above_NK * expit(-z_NK)
+        if self.inner_NK is not None:
+            narrow_NK = self.inner_NK / np.expm1(-np.diff(z_NK, axis=1))
+            slopes_NK[:, 1:] += narrow_NK
+            slopes_NK[:, :-1] -= narrow_NK
+        return np.asarray(slopes_NK)
 
 
 def fit(
-    head: HeadKind,
+    head: "HeadKind",
     logits_NK: Array,
     labels_N: Array,
     conversations: Sequence[str],
@@ -107,7 +133,9 @@ def fit(
         return Fitted(none(str(why)))
     temperature, fitted_K = problem.parameters(theta)
     own_NK = problem.apply(theta, logits_NK)
-    before, after, fitted = (_mean_nll(head, found_NK, labels_N) for found_NK in (logits_NK, crossed_NK, own_NK))
+    before, after, fitted = (
+        float(row_nll(head, found_NK, labels_N).mean()) for found_NK in (logits_NK, crossed_NK, own_NK)
+    )
     facts: dict[str, Any] = {
         "rows": len(labels_N),
         "conversations": len(set(conversations)),
@@ -139,7 +167,7 @@ def _method(labels_N: Array, conversations: Sequence[str], classes: int) -> tupl
 class _Problem:
     """Free parameters: -ln T, then s_k; of coral s_1 and the logarithms by which the gaps of the cutpoints grow."""
 
-    head: HeadKind
+    head: "HeadKind"
     method: Method
     start_K: Array
 
@@ -147,19 +175,16 @@ class _Problem:
         """The optimum. Raises NotFitted where there is none."""
         from scipy.optimize import minimize
 
-        z, y = torch.as_tensor(logits_NK, dtype=torch.float64), torch.as_tensor(labels_N, dtype=torch.int64)
-
-        def mean_nll(theta: Tensor) -> Tensor:
-            return row_nll(self.head, self._logits(theta, z), y).mean()
+        likelihood = Likelihood.of(self.head, labels_N, len(self.start_K))
 
         def value_and_slope(theta: Array) -> tuple[float, Array]:
-            variable = torch.tensor(theta, requires_grad=True)
-            found = mean_nll(variable)
-            (slope,) = torch.autograd.grad(found, variable)
-            return float(found.detach()), slope.numpy()
+            z_NK = self.apply(theta, logits_NK)
+            slopes_NK = likelihood.slopes(z_NK) / len(z_NK)
+            by_shift = -np.exp(theta[0]) * slopes_NK.sum(0) @ self._shift_slopes(theta)
+            return float(likelihood.rows(z_NK).mean()), np.r_[(slopes_NK * z_NK).sum(), by_shift]
 
-        free = 1 if self.method == "temperature" else 1 + len(self.start_K)
-        found = minimize(value_and_slope, np.zeros(free), jac=True, method="BFGS", options={"gtol": _MAX_SLOPE / 10})
+        start = np.zeros(1 if self.method == "temperature" else 1 + len(self.start_K))
+        found = minimize(value_and_slope, start, jac=True, method="BFGS", options={"gtol": _MAX_SLOPE / 10})
         theta: Array = found.x
         steepest = float(np.abs(found.jac).max())
         if not steepest < _MAX_SLOPE:
@@ -169,31 +194,35 @@ class _Problem:
         temperature, _ = self.parameters(theta)
         if not 1 / MAX_TEMPERATURE < temperature < MAX_TEMPERATURE:
             raise NotFitted(f"the rows leave the temperature undetermined: {temperature:.3g} at the optimum")
-        start = float(mean_nll(torch.zeros(free, dtype=torch.float64)))
-        if not found.fun <= start:
-            raise NotFitted(f"the fit found nothing better than what was there: {found.fun:.6f} against {start:.6f}")
+        before, _ = value_and_slope(start)
+        if not found.fun <= before:
+            raise NotFitted(f"the fit found nothing better than what was there: {found.fun:.6f} against {before:.6f}")
         return theta
 
     def parameters(self, theta: Array) -> tuple[float, Array]:
         """Temperature and cutpoints."""
-        shift_K = self._shift(torch.as_tensor(theta)).numpy()
-        return float(np.exp(-theta[0])), self.start_K + shift_K
+        return float(np.exp(-theta[0])), self.start_K + self._shift(theta)
 
     def apply(self, theta: Array, logits_NK: Array) -> Array:
-        return self._logits(torch.as_tensor(theta), torch.as_tensor(logits_NK, dtype=torch.float64)).numpy()
+        return np.asarray((logits_NK - self._shift(theta)) * np.exp(theta[0]))
 
-    def _logits(self, theta: Tensor, logits_NK: Tensor) -> Tensor:
-        return (logits_NK - self._shift(theta)) * theta[0].exp()
-
-    def _shift(self, theta: Tensor) -> Tensor:
+    def _shift(self, theta: Array) -> Array:
         """(K,) s."""
-        start_K = torch.as_tensor(self.start_K)
         if self.method == "temperature":
-            return torch.zeros_like(start_K)
+            return np.zeros_like(self.start_K)
         if self.head != "coral":
             return theta[1:]
-        grown = start_K.diff() * torch.expm1(theta[2:])
-        return theta[1] + functional.pad(grown.cumsum(0), (1, 0))
+        return np.r_[theta[1], theta[1] + (np.diff(self.start_K) * np.expm1(theta[2:])).cumsum()]
+
+    def _shift_slopes(self, theta: Array) -> Array:
+        """(K, P) the derivative of s by the P parameters after the first."""
+        count = len(self.start_K)
+        if self.method == "temperature":
+            return np.zeros((count, 0))
+        if self.head != "coral":
+            return np.eye(count)
+        gaps = np.diff(self.start_K) * np.exp(theta[2:])
+        return np.c_[np.ones(count), np.tri(count, count - 1, k=-1) * gaps]
 
 
 def _crossed(problem: _Problem, logits_NK: Array, labels_N: Array, conversations: Sequence[str]) -> Array:
@@ -215,8 +244,3 @@ def folds_of(conversations: Sequence[str]) -> Array:
     ordered = sorted(set(conversations), key=lambda name: hashlib.sha256(name.encode()).digest())
     place = {name: position % FOLDS for position, name in enumerate(ordered)}
     return np.array([place[name] for name in conversations])
-
-
-def _mean_nll(head: HeadKind, logits_NK: Array, labels_N: Array) -> float:
-    z, y = torch.as_tensor(logits_NK, dtype=torch.float64), torch.as_tensor(labels_N, dtype=torch.int64)
-    return float(row_nll(head, z, y).mean())

@@ -93,12 +93,10 @@ def _measured(
 
 
 def _nll(head: HeadKind, rows: Rows, crossed_NK: Array | None) -> Measure:
-    def losses(logits_NK: Array) -> Array:
-        return row_nll(head, torch.as_tensor(logits_NK).double(), torch.as_tensor(rows.labels_N)).numpy()
-
+    before = mean(row_nll(head, rows.logits_NK, rows.labels_N))
     if crossed_NK is None:
-        return Measure(mean(losses(rows.logits_NK)), higher_is_better=False)
-    return Measure(mean(losses(crossed_NK)), {"before": mean(losses(rows.logits_NK))}, higher_is_better=False)
+        return Measure(before, higher_is_better=False)
+    return Measure(mean(row_nll(head, crossed_NK, rows.labels_N)), {"before": before}, higher_is_better=False)
 
 
 def _decoded(head: HeadKind, logits_NK: Array) -> tuple[Array, Array]:

@@ -59,7 +59,7 @@ CURVES: Mapping[str, CurveSpec] = {
     "accuracy_by_coverage": CurveSpec(
         "share of pairs answered, surest first",
         "share right",
-        "Coverage: accuracy when only the surest share is answered. Length is sure where it differs much.",
+        "Coverage: accuracy when only the surest share is answered.",
         reference=0.5,
     ),
     "reliability": CurveSpec(
@@ -112,7 +112,8 @@ def curve_picture(name: str, series: Mapping[str, Sequence[Mapping[str, Any]]], 
     figure.axes[0].set(xlabel=spec.xlabel, ylabel=spec.ylabel)
     if spec.levels:
         figure.axes[0].set_xticks([point["x"] for points in series.values() for point in points])
-    return _picture(prefix, figure, spec.caption, "; ".join(_in_words(*item) for item in series.items()))
+    caption = spec.caption + (" Length is sure where it differs much." if "length" in series else "")
+    return _picture(prefix, figure, caption, "; ".join(_in_words(*item) for item in series.items()))
 
 
 def _before_and_after(k: str) -> CurveSpec:

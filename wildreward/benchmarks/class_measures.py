@@ -16,7 +16,7 @@ from wildreward.benchmarks.measure import Measure, MeasureOptions
 from wildreward.metrics import Array, Statistic, concordance, expected_calibration_error, mean, spearman
 
 LEAST_PROBABILITY = 1e-7
-MOST_PAIRS = 4000
+MOST_PAIRS = 2000
 
 BEFORE, AFTER = "before calibration", "after"
 

@@ -9,7 +9,30 @@ from wildreward.settings.base import StageSettings
 SCORERS = ("checkpoint", "url", "handle", "callable")
 
 
-class ScoringSettings(StageSettings):
+class CheckpointSettings(StageSettings):
+    """How a checkpoint reads its input, and where."""
+
+    template: str | None = None
+    """Template file (wildreward_template.json) for a checkpoint that carries none, or "chat" for its tokenizer's own
+    chat template, which a scalar reward model is read with anyway."""
+
+    trust_remote_code: bool = False
+    """Run model code that the checkpoint brings along."""
+
+    input: tuple[str, ...] = Field(min_length=1)
+    """Parquet or JSONL files, directories or globs (local, s3://, hf://, any fsspec URL)."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where the model runs. auto: cuda if the cluster has a GPU, else cpu."""
+
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Number format of the weights while scoring."""
+
+    batch_tokens: int = Field(default=8192, ge=1)
+    """Tokens of one forward pass, padding included. On a CPU smaller batches cost nothing and pad less."""
+
+
+class ScoringSettings(CheckpointSettings):
     """Batch scoring on Ray actors. What scores is exactly one of checkpoint, url, handle and callable."""
 
     checkpoint: str | None = Field(default=None, min_length=1)
@@ -25,27 +48,8 @@ class ScoringSettings(StageSettings):
     callable: str | None = Field(default=None, min_length=1)
     """module:function that gets a list of conversations and returns as many numbers (wildreward/callable_scorer.py)."""
 
-    template: str | None = None
-    """Template file (wildreward_template.json) for a checkpoint that carries none, or "chat" for its tokenizer's own
-    chat template, which a scalar reward model is read with anyway."""
-
-    trust_remote_code: bool = False
-    """Run model code that the checkpoint brings along."""
-
     calibrated: bool = True
     """Scores of a checkpoint go through its calibration, where it has one; without it they are those of training."""
-
-    input: tuple[str, ...] = Field(min_length=1)
-    """Parquet or JSONL files, directories or globs (local, s3://, hf://, any fsspec URL)."""
-
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where the model runs. auto: cuda if the cluster has a GPU, else cpu."""
-
-    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    """Number format of the weights while scoring."""
-
-    batch_tokens: int = Field(default=8192, ge=1)
-    """Tokens of one forward pass, padding included. On a CPU smaller batches cost nothing and pad less."""
 
     replicas: int | None = Field(default=None, ge=1)
     """Copies of the model. Default: one a GPU; on CPUs one."""
