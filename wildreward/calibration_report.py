@@ -92,12 +92,9 @@ def _said(report: Report, found: Calibrated) -> None:
 
 def _parameters(report: Report, found: Calibration) -> None:
     if found.cutpoints is not None:
+        report.text(f"A calibrated logit is (what the model gives - cutpoint) / {found.temperature:.4g}.")
         rows = [(f"P(class > {k})", cutpoint) for k, cutpoint in enumerate(found.cutpoints, start=1)]
-        report.table(
-            ("threshold", "cutpoint after"),
-            rows,
-            f"P(class > k) = sigmoid((logit - cutpoint) / {found.temperature:.4g})",
-        )
+        report.table(("threshold", "cutpoint"), rows, "Cutpoints")
 
 
 _HEADERS = ("", "rows", "before", "after", "after - before")
@@ -134,13 +131,13 @@ def _ece(found: Calibrated) -> Picture:
     axes.set_xticks(range(len(metrics)), [f"class > {k}\n{m.count:,} rows" for k, m in enumerate(metrics, start=1)])
     axes.set_ylabel("expected calibration error")
     if both:
-        axes.legend(frameon=False)
+        axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
     words = "; ".join(
         f"{name}: " + ", ".join(f"class > {k} {show(e)}" for k, e in enumerate(estimates, start=1))
         for name, estimates in series.items()
     )
     return Picture(
-        figure, "Calibration error of each threshold, with intervals.", f"Calibration error. {words}.", "ece"
+        figure, "Calibration error of each threshold, with its interval.", f"Calibration error. {words}.", "ece"
     )
 
 

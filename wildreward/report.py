@@ -25,6 +25,7 @@ blockquote b { opacity: .75; }
 blockquote pre { font: inherit; white-space: pre-wrap; overflow-wrap: anywhere; margin: 0; }
 pre.code { border: 1px solid #8884; border-radius: .3rem; padding: .5rem .8rem .5rem 2.8rem; text-indent: -2rem; }
 pre.code { margin: -.6rem 0 1rem; white-space: pre-wrap; overflow-wrap: anywhere; }
+pre.code span { white-space: nowrap; }
 figure { margin: 1.5rem 0; } figure img { max-width: 100%; background: #fff; } figcaption { opacity: .8; }
 .pictures { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 26rem), 1fr)); gap: 1.5rem; }
 .pictures { align-items: start; } .pictures figure { margin: 0; } .pictures img { width: 100%; }
@@ -77,7 +78,8 @@ class Report:
 
     def code(self, text: str) -> None:
         """A line to be copied into a shell; a long one is broken where there is no room for it."""
-        self._parts.append(f'<pre class="code">{html.escape(text)}</pre>')
+        words = (f"<span>{word}</span>" if word.startswith("--") else word for word in html.escape(text).split(" "))
+        self._parts.append(f'<pre class="code">{" ".join(words)}</pre>')
 
     def quote(self, name: str, text: str) -> None:
         """What somebody wrote, with its line breaks, under a name; right-to-left scripts are shown as such."""
