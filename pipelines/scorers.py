@@ -39,6 +39,7 @@ def source_of(settings: ScoringSettings) -> ScorerSource:
         dtype=settings.dtype,
         batch_tokens=settings.batch_tokens,
         trust_remote_code=settings.trust_remote_code,
+        calibrated=settings.calibrated,
     )
 
 

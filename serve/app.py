@@ -73,6 +73,7 @@ def load_model(settings: ServeSettings) -> Any:
         dtype=settings.dtype,
         template=settings.template,
         trust_remote_code=settings.trust_remote_code,
+        calibrated=settings.calibrated,
     )
 
 

@@ -151,6 +151,10 @@ class ModelInfo(Wire):
     num_classes: int
     cutpoints: list[float] | None
     temperature: float
+    calibrated: bool = False
+    """Whether scores go through `calibration`."""
+    calibration: dict[str, Any] | None = None
+    """The checkpoint's own (wildreward/calibration.py); null where it has none."""
     template: str
     max_tokens: int
     too_long: str

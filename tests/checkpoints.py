@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
 
+from wildreward.calibration import Calibration, with_calibration
 from wildreward.minilm import minilm_directory
 from wildreward.ordinal import HeadKind
 from wildreward.reward_model import new_model, save_checkpoint
@@ -43,4 +44,12 @@ def tiny_backbone(directory: str | Path) -> Path:
     )
     BertForSequenceClassification(config).eval().save_pretrained(directory)
     tokenizer.save_pretrained(directory)
+    return directory
+
+
+def calibrate_checkpoint(directory: Path, temperature: float, cutpoints: Sequence[float]) -> Path:
+    """Put a calibration into a checkpoint's config.json, in place."""
+    found = Calibration("temperature+cutpoints", temperature, tuple(cutpoints), None, {"rows": 90})
+    config = directory / "config.json"
+    config.write_text(with_calibration(config.read_text(), found, {}))
     return directory

@@ -3,24 +3,26 @@
     wildreward train --config minilm --input runs/label --output runs/train
     python -m train --config llama3.1-8b --input s3://bucket/label --output s3://bucket/train --address auto
 
-Writes <output>/checkpoint (the best by validation, a Hugging Face directory), <output>/last, metrics.jsonl,
-tensorboard/ and settings.yaml. The same command again continues a run that was stopped; a finished one does nothing.
+Writes <output>/checkpoint (the best by validation, a Hugging Face directory, calibrated), <output>/last (as trained),
+report.html with its pictures in figures/, metrics.jsonl, tensorboard/ and settings.yaml. The same command again
+continues a run that was stopped; a finished one does nothing.
 """
 
 import json
 import math
 import os
-import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from train import tokens
 from wildreward import run_directory, storage
 from wildreward.batching import steps_per_epoch
+from wildreward.checkpoint import copy_checkpoint
 from wildreward.cluster import cluster
 from wildreward.errors import CheckpointError, DataError, TrainingError, UsageError, WildrewardError
 from wildreward.labelling import label_lines
@@ -28,7 +30,11 @@ from wildreward.settings.train import SELECT_MODES, TrainSettings
 from wildreward.template import InputTemplate
 from wildreward.validation import UNDEFINED
 
-OWNED = ("checkpoint", "last", "metrics.jsonl", "tensorboard", "tokens", "run")
+if TYPE_CHECKING:
+    from wildreward.calibration import Calibration
+    from wildreward.calibration_rows import Calibrated
+
+OWNED = ("checkpoint", "last", "metrics.jsonl", "report.html", "figures", "tensorboard", "tokens", "run")
 FREE = frozenset({"cpus_per_worker", "threads", "worker_failures", "keep_state"})
 RUN_NAME = "run"
 SNAPSHOT = "checkpoint_manager_snapshot.json"
@@ -114,9 +120,7 @@ def prepare(settings: TrainSettings, files: Sequence[tokens.SourceFile], backbon
     _same_source(directory, plan)
     tokens.tokenise(plan, directory, backbone.template, backbone.tokenizer)
     names = tuple(shard.name for shard in plan)
-    training, validation = split(
-        tokens.read(directory, names, settings.labelling), settings.validation_frac, settings.seed
-    )
+    training, validation = split(tokens.read(directory, names, settings.labelling), settings)
     for name, store in (("training", training), ("validation", validation)):
         if len(set(store.labels.tolist())) < 2 and (store is training or settings.validation_frac > 0):
             raise DataError(
@@ -226,18 +230,26 @@ def _mend_snapshot(run_path: str) -> None:
 
 
 def _finish(settings: TrainSettings, data: Data, result: Any) -> None:
-    """Publish the best and the last checkpoint, drop the sharded state, mark the run done."""
-    checkpoint, metrics = max(result.best_checkpoints, key=lambda item: item[1]["select"])
+    """Publish the best and the last checkpoint and the report, drop the sharded state, mark the run done."""
+    from wildreward.calibration_report import in_words, write_report
+    from wildreward.train_report import train_report
+
+    best, metrics = max(result.best_checkpoints, key=lambda item: item[1]["select"])
     if metrics["select"] == UNDEFINED:
         raise TrainingError(
             f"select_by {settings.select_by}: undefined at every evaluation, so no checkpoint is the best: all scores "
             f"of the validation rows are alike. All are kept in {settings.output}/{RUN_NAME}; --overwrite with another "
             "select_by (mae and loss are always defined) trains again"
         )
-    for found, name in ((checkpoint, "checkpoint"), (result.checkpoint, "last")):
-        _publish(found, storage.join(settings.output, name), settings, data.template)
+    target = storage.join(settings.output, "checkpoint")
+    calibration, measured = _publish_calibrated(settings, data, best, target)
+    with (
+        result.checkpoint.as_directory() as directory,
+        _exported(settings, data.template, Path(directory)) as hf,
+    ):
+        _publish(hf, storage.join(settings.output, "last"), {})
     described = {
-        "checkpoint": storage.join(settings.output, "checkpoint"),
+        "checkpoint": target,
         "best_step": metrics["step"],
         "last_step": result.metrics["step"],
         "total_steps": data.total_steps,
@@ -246,38 +258,59 @@ def _finish(settings: TrainSettings, data: Data, result: Any) -> None:
         "validation_rows": data.validation_rows,
         "validation": {name: metrics.get(name) for name in SELECT_MODES} if data.validation_rows else {},
         "selected_by": settings.select_by if data.validation_rows else "last step",
+        "calibration": calibration.to_config(),
+        "calibration_said": in_words(calibration),
+        "report": storage.join(settings.output, "report.html"),
     }
+    lines = storage.read_text(storage.join(settings.output, "metrics.jsonl")).splitlines()
+    history = [json.loads(line) for line in lines]
+    report = train_report(described, history, settings.model_dump(mode="json"), calibration, measured)
+    write_report(settings.output, report)
     run_directory.finish(settings.output, described)
     if not settings.keep_state:
         storage.remove(storage.join(settings.output, RUN_NAME))
     _show(described)
 
 
-def _publish(checkpoint: Any, target: str, settings: TrainSettings, template: InputTemplate) -> None:
-    """Copy the Hugging Face part of a checkpoint to `target`, an adapter merged into its backbone: complete under
-    another name first, then renamed."""
+def _publish_calibrated(
+    settings: TrainSettings, data: Data, checkpoint: Any, target: str
+) -> "tuple[Calibration, Calibrated | None]":
+    """Publish with the calibration in config.json; returns it and what was measured of it."""
+    from train.calibrate import calibrate, rows_apart
+    from train.worker import split
+    from wildreward.calibration import with_calibration
+
+    store = tokens.read(data.directory, data.shards, settings.labelling)
+    _, validation = split(store, settings)
+    with checkpoint.as_directory() as directory, _exported(settings, data.template, Path(directory)) as hf:
+        calibration, measured = calibrate(settings, rows_apart(store, settings), validation, Path(directory), hf)
+        config = with_calibration((hf / "config.json").read_text(encoding="utf-8"), calibration)
+        _publish(hf, target, {"config.json": config})
+    return calibration, measured
+
+
+@contextmanager
+def _exported(settings: TrainSettings, template: InputTemplate, directory: Path) -> Iterator[Path]:
+    """The Hugging Face directory in a checkpoint of the run, an adapter merged into its backbone."""
     from train.saving import HF_FOLDER, writing
     from wildreward.lora import merge
 
+    if not settings.lora_rank:
+        yield directory / HF_FOLDER
+        return
+    with tempfile.TemporaryDirectory(prefix="wildreward-merged-") as made:
+        with writing("the adapter merged into its backbone", made):
+            merge(directory / HF_FOLDER, Path(made) / "hf", settings, template)
+        yield Path(made) / "hf"
+
+
+def _publish(hf: Path, target: str, texts: Mapping[str, str]) -> None:
+    """Copy to `target`, some files with a text of their own. Raises CheckpointError when there is no room."""
+    from train.saving import writing
+
     local = storage.is_local(target)
-    parent = Path(target.removeprefix("file://")).parent if local else Path(tempfile.gettempdir())
-    with (
-        writing(target, parent),
-        checkpoint.as_directory() as directory,
-        tempfile.TemporaryDirectory(dir=parent, prefix=".publish-") as made,
-    ):
-        source, copy = Path(directory) / HF_FOLDER, Path(made) / "copy"
-        if settings.lora_rank:
-            merge(source, copy, settings, template)
-        else:
-            shutil.copytree(source, copy)
-        if local:
-            final = Path(target.removeprefix("file://"))
-            shutil.rmtree(final, ignore_errors=True)
-            copy.rename(final)
-            return
-        for path in sorted(path for path in copy.rglob("*") if path.is_file()):
-            storage.write_bytes(storage.join(target, str(path.relative_to(copy))), path.read_bytes())
+    with writing(target, Path(target.removeprefix("file://")).parent if local else tempfile.gettempdir()):
+        copy_checkpoint(hf, target, texts)
 
 
 def _show(described: dict[str, Any]) -> None:
@@ -290,6 +323,8 @@ def _show(described: dict[str, Any]) -> None:
             f"  {name}": "undefined" if value is None else f"{value:.4f}"
             for name, value in described["validation"].items()
         },
+        "calibration": described["calibration_said"],
+        "report": described["report"],
     }
     for name, text in rows.items():
         print(f"{name:<14} {text}")

@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 import torch
 import torch.distributed as dist
+from numpy.typing import NDArray
 
+from train import calibrate, tokens
 from train import engine as deepspeed_engine
-from train import tokens
 from train.construction import build
 from train.saving import save_rank
 from wildreward.batching import MicroBatch, Rows, batch_of_step, micro_batches, padding_frac
@@ -84,6 +85,7 @@ class Loop:
         torch.set_num_threads(self.settings.threads or max(1, (os.cpu_count() or 1) // context.get_local_world_size()))
         torch.manual_seed(self.settings.seed)
         self.train, self.validation = load_splits(job)
+        self.apart = calibrate.rows_apart(tokens.read(job.tokens, job.shards, self.settings.labelling), self.settings)
         self.model, self.tokenizer = build(self.settings, torch.from_numpy(self.train.labels))
         self.engine = deepspeed_engine.initialise(self.model, self.settings)
         self.weights_K = threshold_weights(self.settings, torch.from_numpy(self.train.labels))
@@ -203,7 +205,8 @@ class Loop:
     def _evaluate_and_report(self) -> None:
         import ray.train
 
-        found = evaluate(self) if len(self.validation) else Evaluation({}, self._cutpoints())
+        nothing = np.empty((0, self.settings.num_classes - 1))
+        found = evaluate(self) if len(self.validation) else Evaluation({}, self._cutpoints(), nothing)
         metrics = found.metrics
         select = self._select(metrics)
         better = self.state.best is None or select > self.state.best
@@ -218,6 +221,9 @@ class Loop:
             return
         report |= {name: value for name, value in metrics.items() if value is not None}
         with tempfile.TemporaryDirectory(prefix="wildreward-") as directory:
+            apart_NK = calibration_logits(self, found)
+            if self.rank == 0:
+                calibrate.save_logits(Path(directory), apart_NK)
             save_rank(self, Path(directory), found.cutpoints, report)
 
     def _select(self, metrics: Mapping[str, float | None]) -> float:
@@ -256,16 +262,19 @@ class _Sums:
 
 def load_splits(job: Job) -> tuple[tokens.TokenStore, tokens.TokenStore]:
     """Training and validation rows: conversations are set apart by their hash, the same on every rank."""
-    store = tokens.read(job.tokens, job.shards, job.settings.labelling)
-    return split(store, job.settings.validation_frac, job.settings.seed)
+    return split(tokens.read(job.tokens, job.shards, job.settings.labelling), job.settings)
 
 
-def split(store: tokens.TokenStore, frac: float, seed: int) -> tuple[tokens.TokenStore, tokens.TokenStore]:
-    """The same conversations whatever the class map: they are drawn from all rows, dropped ones too."""
+def split(store: tokens.TokenStore, settings: TrainSettings) -> tuple[tokens.TokenStore, tokens.TokenStore]:
+    """Training and validation rows; those that calibration alone may see (calibrate.rows_apart) are in neither.
+
+    The same conversations whatever the class map: they are drawn from all rows, dropped ones too.
+    """
     conversations = store.table.column("conversation_hash").to_pylist()
-    chosen = held_out(conversations, frac, seed)
-    apart = np.array([conversations[row] in chosen for row in store.rows.tolist()], dtype=bool)
-    return store.subset(np.flatnonzero(~apart)), store.subset(np.flatnonzero(apart))
+    chosen = held_out(conversations, settings.validation_frac, settings.seed)
+    validation = np.array([conversations[row] in chosen for row in store.rows.tolist()], dtype=bool)
+    training = ~validation & ~calibrate.is_apart(conversations, settings)[store.rows]
+    return store.subset(np.flatnonzero(training)), store.subset(np.flatnonzero(validation))
 
 
 def threshold_weights(settings: TrainSettings, labels: torch.Tensor) -> torch.Tensor | None:
@@ -278,29 +287,18 @@ def threshold_weights(settings: TrainSettings, labels: torch.Tensor) -> torch.Te
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Validation metrics, equal on every rank, and the cutpoints they were measured with."""
+    """Of the validation rows, equal on every rank: metrics, the cutpoints they were measured with, and the logits."""
 
     metrics: dict[str, float | None]
     cutpoints: list[float] | None
+    logits_NK: NDArray[np.float64]
 
 
-@torch.no_grad()
 def evaluate(loop: Loop) -> Evaluation:
-    """Each rank scores its share, and all gather all: a row number and K logits for each validation row."""
+    """Measure the validation rows, with cutpoints re-fitted to them where those are not learned."""
     store, settings = loop.validation, loop.settings
-    loop.engine.eval()
-    shares = micro_batches(store.lengths, np.arange(len(store)), loop.world, settings.micro_batch_tokens)
-    mine: list[tuple[int, list[float]]] = []
-    for micro in shares[loop.rank]:
-        _, logits_BK = loop._forward(store, micro)
-        if not micro.filler:
-            mine += zip(micro.rows, logits_BK.tolist(), strict=True)
-    gathered: list[Any] = [None] * loop.world
-    dist.all_gather_object(gathered, mine)
-    found = sorted(item for part in gathered for item in part)
-    logits_NK = torch.tensor([logits for _, logits in found])
-    targets_NK = soft_targets(torch.tensor(store.class_probs([row for row, _ in found])))
-    cutpoints = loop._cutpoints()
+    logits_NK, cutpoints = torch.from_numpy(outputs(loop, store)), loop._cutpoints()
+    targets_NK = soft_targets(torch.tensor(store.class_probs(range(len(store)))))
     if cutpoints is not None and settings.cutpoint_freedom == "refitted":
         values_N = logits_NK[:, 0] + cutpoints[0]
         deepspeed_engine.check_finite(float(values_N.sum()), "the sum of the validation scores")
@@ -309,6 +307,33 @@ def evaluate(loop: Loop) -> Evaluation:
     losses_N = row_losses(settings.head, logits_NK, targets_NK, loop.weights_K, settings.label_smoothing)
     deepspeed_engine.check_finite(float(losses_N.sum()), "the validation loss")
     scores_N = decode(settings.head, logits_NK).score_B
-    labels_N = store.labels[[row for row, _ in found]]
-    metrics = validation_metrics(scores_N.double().numpy(), labels_N, losses_N.double().numpy(), settings.num_classes)
-    return Evaluation(metrics, cutpoints)
+    metrics = validation_metrics(
+        scores_N.double().numpy(), store.labels, losses_N.double().numpy(), settings.num_classes
+    )
+    return Evaluation(metrics, cutpoints, logits_NK.double().numpy())
+
+
+@torch.no_grad()
+def outputs(loop: Loop, store: tokens.TokenStore) -> NDArray[np.float32]:
+    """(N, K) logits of every row, in order, on every rank: each takes its share, and all gather all."""
+    loop.engine.eval()
+    shares = micro_batches(store.lengths, np.arange(len(store)), loop.world, loop.settings.micro_batch_tokens)
+    mine: list[tuple[int, list[float]]] = []
+    for micro in shares[loop.rank]:
+        _, logits_BK = loop._forward(store, micro)
+        if not micro.filler:
+            mine += zip(micro.rows, logits_BK.tolist(), strict=True)
+    gathered: list[Any] = [None] * loop.world
+    dist.all_gather_object(gathered, mine)
+    found = sorted(item for part in gathered for item in part)
+    return np.array([logits for _, logits in found], dtype=np.float32)
+
+
+def calibration_logits(loop: Loop, found: Evaluation) -> NDArray[np.float64]:
+    """(N, K) logits of the rows that the calibration is fitted on, with the cutpoints that are saved. Collective."""
+    if not len(loop.apart):
+        return found.logits_NK
+    logits_NK, trained = outputs(loop, loop.apart).astype(np.float64), loop._cutpoints()
+    if trained is None or found.cutpoints is None:
+        return logits_NK
+    return logits_NK + np.array(trained) - np.array(found.cutpoints)

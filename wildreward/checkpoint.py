@@ -6,7 +6,9 @@ under another name have the same scores, and a checkpoint that was trained on ha
 
 import hashlib
 import json
-from collections.abc import Iterator
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -83,6 +85,25 @@ def _hub_errors(name: str) -> Iterator[None]:
         yield
     except (OSError, ValueError, HfHubHTTPError) as error:
         raise CheckpointError(f"--checkpoint {name}: no directory, and not to be had from the hub: {error}") from error
+
+
+def copy_checkpoint(source: Path, target: str, texts: Mapping[str, str] | None = None) -> None:
+    """Copy a directory, some files with a text of their own: complete under another name first, then renamed."""
+    texts = texts or {}
+    if storage.is_local(target):
+        final = Path(target.removeprefix("file://"))
+        final.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=final.parent, prefix=".publish-") as temporary:
+            copied = Path(shutil.copytree(source, Path(temporary) / "copy"))
+            for name, text in texts.items():
+                (copied / name).write_text(text, encoding="utf-8")
+            shutil.rmtree(final, ignore_errors=True)
+            copied.rename(final)
+        return
+    names = [str(path.relative_to(source)) for path in sorted(source.rglob("*")) if path.is_file()]
+    for name in dict.fromkeys([*names, *texts]):
+        data = texts[name].encode() if name in texts else (source / name).read_bytes()
+        storage.write_bytes(storage.join(target, name), data)
 
 
 def fingerprint(name: str, template: str | None = None) -> str:

@@ -72,6 +72,13 @@ STAGES = {
             "train/presets",
         ),
         Stage(
+            "calibrate",
+            "fit temperature and cutpoints of a reward model on rows of your own",
+            "wildreward.settings.calibrate:CalibrateSettings",
+            "pipelines.calibrate",
+            "pipelines/presets/calibrate",
+        ),
+        Stage(
             "evaluate",
             "measure a reward model on benchmarks, test splits, preference pairs and rated replies",
             "wildreward.settings.evaluate:EvaluateSettings",

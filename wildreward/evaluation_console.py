@@ -1,7 +1,7 @@
 """The evaluation as text: a table of the main metrics with their baselines, and a plain verdict for each set."""
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TextIO
 
 from wildreward.benchmarks.evaluation_set import EvaluationSet
@@ -20,18 +20,30 @@ SHOWN = {
         "risk_coverage_area",
     ),
     "rated": ("preference_accuracy", "preference_accuracy_when_shorter_is_better", "spearman", "kendall"),
-    "wildfb": ("pairwise_accuracy", "auc", "spearman", "mae", "quadratic_kappa", "accuracy", "ece"),
+    "wildfb": (
+        "pairwise_accuracy",
+        "auc",
+        "spearman",
+        "mae",
+        "quadratic_kappa",
+        "accuracy",
+        "ece",
+        *(f"ece_above_{k}" for k in range(1, 10)),
+    ),
 }
 """What is printed of each kind; everything is in results.json and the report."""
 
 BASELINES = ("length", "random", "constant")
+BEFORE = "before"
+"""The same model without its calibration: a column where a model was calibrated."""
 
 
 def print_evaluation(evaluation: Evaluation, confidence: float, stream: TextIO | None = None) -> None:
     """The table; then the verdicts and what was skipped."""
     stream = stream or sys.stdout
-    headers = ("set", "metric", "n", f"model [{100 * confidence:.4g}%]", *BASELINES)
-    print_table(headers, list(table_rows(evaluation)), stream)
+    shown = (*BASELINES, *([BEFORE] if _has(evaluation, BEFORE) else []))
+    headers = ("set", "metric", "n", f"model [{100 * confidence:.4g}%]", *shown)
+    print_table(headers, list(table_rows(evaluation, shown)), stream)
     print(file=stream)
     for line in sentences(evaluation):
         print(line, file=stream)
@@ -44,14 +56,20 @@ def shown_metrics(kind: type[EvaluationSet], metrics: Iterable[str]) -> list[str
     return [name for name in kind.shown or SHOWN.get(family, there) if name in there]
 
 
-def table_rows(evaluation: Evaluation) -> Iterator[tuple[str, ...]]:
+def _has(evaluation: Evaluation, baseline: str) -> bool:
+    return any(
+        baseline in metric.baselines for _, result in evaluation.results.values() for metric in result.metrics.values()
+    )
+
+
+def table_rows(evaluation: Evaluation, baselines: Sequence[str] = BASELINES) -> Iterator[tuple[str, ...]]:
     for name, (found, result) in evaluation.results.items():
         for metric in shown_metrics(type(found), result.metrics):
-            yield (name, metric, *_cells(result.metrics[metric]))
+            yield (name, metric, *_cells(result.metrics[metric], baselines))
 
 
-def _cells(metric: Metric) -> tuple[str, ...]:
-    baselines = (metric.baselines.get(name) for name in BASELINES)
+def _cells(metric: Metric, names: Sequence[str]) -> tuple[str, ...]:
+    baselines = (metric.baselines.get(name) for name in names)
     values = [baseline.estimate.value if baseline else None for baseline in baselines]
     return (str(metric.count), show(metric.estimate), *("" if value is None else f"{value:.3f}" for value in values))
 

@@ -44,7 +44,7 @@ def report_html(
     report.text(
         f"Square brackets hold {options.confidence:.0%} bootstrap intervals ({options.replicates} resamples, drawn by "
         f"{options.group_by}). Baselines: length calls the longer reply better; random draws; constant is the best "
-        "single answer. A difference is taken on the same resamples."
+        "single answer. A difference is taken on the same resamples. Before calibration is the same model without it."
     )
     report.table(("", ""), [(name, str(value)) for name, value in model.items()], "The model", folded=True)
     add_references(report, evaluation)
@@ -159,6 +159,8 @@ _COLUMNS: Mapping[str, Callable[[Metric], Any]] = {
     "model": lambda metric: show(metric.estimate),
     "length": _beside("length", "estimate"),
     "model - length": _beside("length", "difference"),
+    "before calibration": _beside("before", "estimate"),
+    "after - before": _beside("before", "difference"),
     "random": _value_of("random"),
     "constant": _value_of("constant"),
     "than chance": lambda metric: (metric.against_chance or "").removesuffix(" than chance"),

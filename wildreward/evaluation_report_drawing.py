@@ -16,6 +16,8 @@ from matplotlib.figure import Figure
 from wildreward.bootstrap import MIN_GROUPS
 
 COLORS = {"model": "#2563eb", "length": "#c2670c", "random": "#6b7280"}
+BESIDE = {"before calibration": "#6b7280", "after": "#2563eb"}
+"""Series of which each has dots and intervals of its own, in colours that say what they are."""
 OTHERS = ("#2563eb", "#c2670c", "#15803d", "#a21caf", "#b91c1c", "#0e7490", "#854d0e", "#4d7c0f", "#7c3aed", "#334155")
 
 CurvePoint = Mapping[str, Any]
@@ -42,7 +44,7 @@ def curves(
         axes.axhline(reference, color="#9ca3af", linewidth=1, linestyle="--")
     for place, (name, points) in enumerate(series.items()):
         known = [point for point in points if point["value"] is not None]
-        color = COLORS.get(name, OTHERS[place % len(OTHERS)])
+        color = (COLORS | BESIDE).get(name, OTHERS[place % len(OTHERS)])
         sure = [point for point in known if point["count"] >= MIN_GROUPS]
         axes.plot([p["x"] for p in sure], [p["value"] for p in sure], color=color, linewidth=1.4, label=name)
         if name in COLORS and name != "model":

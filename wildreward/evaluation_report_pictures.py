@@ -18,6 +18,8 @@ from wildreward.formatting import FEATURES
 from wildreward.report import Picture
 
 PREFIXES = ("", "preference_")
+ABOVE = "reliability_above_"
+"""A curve of this name and a threshold k has the series of P(class > k) before calibration and after."""
 MAX_SUBSETS = 20
 
 
@@ -57,7 +59,7 @@ CURVES: Mapping[str, CurveSpec] = {
     "accuracy_by_coverage": CurveSpec(
         "share of pairs answered, surest first",
         "share right",
-        "Coverage: accuracy when only the surest share is answered. Length is sure where it differs much.",
+        "Coverage: accuracy when only the surest share is answered.",
         reference=0.5,
     ),
     "reliability": CurveSpec(
@@ -97,14 +99,26 @@ CURVES: Mapping[str, CurveSpec] = {
 
 def _curves(result: SetResult, prefix: str) -> Iterator[Picture]:
     found = result.extra.get("curves", {})
-    for name, spec in CURVES.items():
+    for name in (*CURVES, *(name for name in found if name.startswith(ABOVE))):
         series = {who: points for who, points in found.get(prefix + name, {}).items() if points}
         if series:
-            figure = draw.curves(series, spec.reference, spec.reliability_from)
-            figure.axes[0].set(xlabel=spec.xlabel, ylabel=spec.ylabel)
-            if spec.levels:
-                figure.axes[0].set_xticks([point["x"] for points in series.values() for point in points])
-            yield _picture(prefix, figure, spec.caption, "; ".join(_in_words(*item) for item in series.items()))
+            yield curve_picture(name, series, prefix)
+
+
+def curve_picture(name: str, series: Mapping[str, Sequence[Mapping[str, Any]]], prefix: str = "") -> Picture:
+    """The picture of a curve of CURVES, or of a threshold before and after calibration."""
+    spec = CURVES.get(name) or _before_and_after(name.removeprefix(ABOVE))
+    figure = draw.curves(series, spec.reference, spec.reliability_from)
+    figure.axes[0].set(xlabel=spec.xlabel, ylabel=spec.ylabel)
+    if spec.levels:
+        figure.axes[0].set_xticks([point["x"] for points in series.values() for point in points])
+    caption = spec.caption + (" Length is sure where it differs much." if "length" in series else "")
+    return _picture(prefix, figure, caption, "; ".join(_in_words(*item) for item in series.items()))
+
+
+def _before_and_after(k: str) -> CurveSpec:
+    caption = f"Reliability of P(class > {k}) before calibration and after. " + _CALIBRATED
+    return CurveSpec(f"P(class > {k})", f"share above {k}", caption, reliability_from=0.0)
 
 
 def _in_words(name: str, points: Sequence[Mapping[str, Any]]) -> str:

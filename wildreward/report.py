@@ -23,8 +23,11 @@ details { border: 1px solid #8884; border-radius: .3rem; padding: .3rem .8rem; m
 blockquote { margin: .3rem 0 .6rem; padding: 0 .8rem; border-left: 3px solid #8886; }
 blockquote b { opacity: .75; }
 blockquote pre { font: inherit; white-space: pre-wrap; overflow-wrap: anywhere; margin: 0; }
+pre.code { border: 1px solid #8884; border-radius: .3rem; padding: .5rem .8rem .5rem 2.8rem; text-indent: -2rem; }
+pre.code { margin: -.6rem 0 1rem; white-space: pre-wrap; overflow-wrap: anywhere; }
+pre.code span { white-space: nowrap; }
 figure { margin: 1.5rem 0; } figure img { max-width: 100%; background: #fff; } figcaption { opacity: .8; }
-.pictures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 26rem), 1fr)); gap: 1.5rem; }
+.pictures { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 26rem), 1fr)); gap: 1.5rem; }
 .pictures { align-items: start; } .pictures figure { margin: 0; } .pictures img { width: 100%; }
 @media (prefers-color-scheme: dark) { figure img { filter: invert(.92) hue-rotate(180deg); } }
 @media (max-width: 40rem) { body { margin: 1rem auto; } th, td { padding: .2rem .4rem; font-size: 13px; } }
@@ -43,6 +46,8 @@ class Picture:
     figure: Any
     caption: str
     alt: str
+    name: str = ""
+    """A picture with a name is kept in `Report.images` too, to be written as a file."""
 
 
 class Report:
@@ -50,6 +55,8 @@ class Report:
 
     def __init__(self, title: str) -> None:
         self.title = title
+        self.images: dict[str, bytes] = {}
+        """PNG of every picture that has a name."""
         self._parts: list[str] = []
 
     def heading(self, text: str) -> None:
@@ -69,6 +76,11 @@ class Report:
         with self.folded(caption) if folded else nullcontext():
             self._parts.append(table)
 
+    def code(self, text: str) -> None:
+        """A line to be copied into a shell; a long one is broken where there is no room for it."""
+        words = (f"<span>{word}</span>" if word.startswith("--") else word for word in html.escape(text).split(" "))
+        self._parts.append(f'<pre class="code">{" ".join(words)}</pre>')
+
     def quote(self, name: str, text: str) -> None:
         """What somebody wrote, with its line breaks, under a name; right-to-left scripts are shown as such."""
         said = f'<pre dir="auto">{html.escape(text)}</pre>'
@@ -83,11 +95,22 @@ class Report:
 
     def figure(self, figure: Any, caption: str) -> None:
         """A `matplotlib.figure.Figure`, embedded as PNG, over the whole width."""
-        self._parts.append(_figure(Picture(figure, caption, caption)))
+        self._parts.append(self._figure(Picture(figure, caption, caption)))
 
     def pictures(self, pictures: Iterable[Picture]) -> None:
         """Side by side where there is room, below one another on a phone."""
-        self._parts.append(f'<div class="pictures">{"".join(map(_figure, pictures))}</div>')
+        self._parts.append(f'<div class="pictures">{"".join(map(self._figure, pictures))}</div>')
+
+    def _figure(self, picture: Picture) -> str:
+        buffer = io.BytesIO()
+        # A figure with a layout engine fits already; "tight" would draw it a second time.
+        fit = "tight" if picture.figure.get_layout_engine() is None else None
+        picture.figure.savefig(buffer, format="png", dpi=130, bbox_inches=fit)
+        if picture.name:
+            self.images[picture.name] = buffer.getvalue()
+        data, alt = base64.b64encode(buffer.getvalue()).decode(), html.escape(picture.alt)
+        image = f'<img alt="{alt}" src="data:image/png;base64,{data}">'
+        return f"<figure>{image}<figcaption>{html.escape(picture.caption)}</figcaption></figure>"
 
     def html(self) -> str:
         title = html.escape(self.title)
@@ -96,16 +119,6 @@ class Report:
             f'<meta name="viewport" content="width=device-width, initial-scale=1"><title>{title}</title>'
             f"<style>{_STYLE}</style></head><body><h1>{title}</h1>{''.join(self._parts)}</body></html>\n"
         )
-
-
-def _figure(picture: Picture) -> str:
-    buffer = io.BytesIO()
-    # A figure with a layout engine fits already; "tight" would draw it a second time.
-    fit = "tight" if picture.figure.get_layout_engine() is None else None
-    picture.figure.savefig(buffer, format="png", dpi=130, bbox_inches=fit)
-    data, alt = base64.b64encode(buffer.getvalue()).decode(), html.escape(picture.alt)
-    image = f'<img alt="{alt}" src="data:image/png;base64,{data}">'
-    return f"<figure>{image}<figcaption>{html.escape(picture.caption)}</figcaption></figure>"
 
 
 def _cell(value: Any) -> str:

@@ -17,7 +17,9 @@ from typing import Any, Self, get_args
 import torch
 from torch import Tensor, nn
 
+from wildreward import calibration
 from wildreward.batching import token_batches
+from wildreward.calibration import Calibration
 from wildreward.checkpoint import CHAT
 from wildreward.errors import CheckpointError
 from wildreward.ordinal import Cutpoints, HeadKind, decode, ordered
@@ -49,6 +51,17 @@ class Score:
     """Tokens read by the model."""
     prompt_tokens_cut: int | None = None
     response_tokens_cut: int | None = None
+    raw_probs: tuple[float, ...] | None = None
+    """`probs` without the calibration that they went through; None where there was none."""
+
+    @property
+    def raw_score(self) -> float:
+        """`score` without the calibration.
+
+        >>> Score(3.0, probs=(0.0, 1.0), raw_probs=(0.5, 0.5)).raw_score, Score(3.0).raw_score
+        (1.5, 3.0)
+        """
+        return self.score if self.raw_probs is None else sum(k * p for k, p in enumerate(self.raw_probs, start=1))
 
 
 class OrdinalModel(nn.Module):
@@ -204,10 +217,20 @@ class RewardModel(TextScorer):
     model: OrdinalModel
 
     def __init__(
-        self, model: OrdinalModel, tokenizer: Any, template: InputTemplate, name: str = "", temperature: float = 1.0
+        self,
+        model: OrdinalModel,
+        tokenizer: Any,
+        template: InputTemplate,
+        name: str = "",
+        temperature: float = 1.0,
+        *,
+        calibration: Calibration | None = None,
+        calibrated: bool = True,
     ) -> None:
+        """`calibration` is what the checkpoint has, `calibrated` whether scores go through it."""
         super().__init__(model, tokenizer, template, name)
         self.temperature = temperature
+        self.calibration, self.calibrated = calibration, calibrated and calibration is not None
         self.head: HeadKind = model.head
         self.cutpoints = None if model.cutpoints is None else tuple(model.cutpoints().tolist())
         self.num_classes = 1 + (_config(model).num_labels if self.cutpoints is None else len(self.cutpoints))
@@ -220,9 +243,12 @@ class RewardModel(TextScorer):
         dtype: str = "float32",
         template: str | None = None,
         trust_remote_code: bool = False,
+        *,
+        calibrated: bool = True,
     ) -> Self:
         """From a directory; `template` is a file, or "chat" for the tokenizer's own chat template.
 
+        `calibrated` False leaves out the checkpoint's calibration.
         Raises CheckpointError naming what is missing or does not fit.
         """
         found = None if template == CHAT else _template_of(Path(path), template)
@@ -231,7 +257,17 @@ class RewardModel(TextScorer):
         described = _described(backbone.config, str(path))
         check_positions(backbone.config, chosen, str(path))
         model = OrdinalModel(backbone, described["head"], described.get("cutpoints"))
-        return cls(model.to(device), tokenizer, chosen, str(path), described.get("temperature", 1.0))
+        thresholds = described["num_classes"] - 1 if described["head"] == "coral" else backbone.config.num_labels
+        found = calibration.read(described.get(calibration.KEY), described["head"], thresholds, f"{path}/config.json")
+        return cls(
+            model.to(device),
+            tokenizer,
+            chosen,
+            str(path),
+            described.get("temperature", 1.0),
+            calibration=found,
+            calibrated=calibrated,
+        )
 
     def describe(self) -> dict[str, Any]:
         """As of every scorer, and its head."""
@@ -240,15 +276,28 @@ class RewardModel(TextScorer):
             "num_classes": self.num_classes,
             "cutpoints": self.cutpoints,
             "temperature": self.temperature,
+            "calibrated": self.calibrated,
+            "calibration": None if self.calibration is None else self.calibration.to_config(),
         }
         return super().describe() | head
 
+    def raw_logits(self, items: Sequence[Encoded]) -> Tensor:
+        """One forward pass: (B, 1) the scalar of a coral head, else (B, K)."""
+        input_ids, attention_mask = pad([item.input_ids for item in items], pad_id(self.tokenizer))
+        return self.model.raw_logits(input_ids.to(self.device), attention_mask.to(self.device))
+
+    def uncalibrated(self, raw: Tensor) -> Tensor:
+        """(B, K) threshold logits as trained, of raw ones."""
+        return (raw if self.model.cutpoints is None else raw - self.model.cutpoints()) / self.temperature
+
     @torch.inference_mode()
     def _score_batch(self, items: Sequence[Encoded]) -> list[Score]:
-        input_ids, attention_mask = pad([item.input_ids for item in items], pad_id(self.tokenizer))
-        raw = self.model.raw_logits(input_ids.to(self.device), attention_mask.to(self.device))
-        logits_BK = (raw if self.model.cutpoints is None else raw - self.model.cutpoints()) / self.temperature
-        decoded = decode(self.head, logits_BK)
+        raw = self.raw_logits(items)
+        trained = decode(self.head, self.uncalibrated(raw))
+        decoded, before = trained, [None] * len(items)
+        if self.calibrated and self.calibration is not None:
+            decoded = decode(self.head, self.calibration.logits(raw))
+            before = list(map(tuple, trained.probs_BC.tolist()))
         if not bool(torch.isfinite(decoded.score_B).all()):
             raise CheckpointError(f"{self.name}: the model gives scores that are not numbers")
         columns = (decoded.score_B.tolist(), map(tuple, decoded.probs_BC.tolist()), decoded.uncertainty_B.tolist())
@@ -262,8 +311,9 @@ class RewardModel(TextScorer):
                 len(item.input_ids),
                 item.prompt_tokens_cut,
                 item.response_tokens_cut,
+                raw_probs,
             )
-            for item, score, probs, spread, logit in zip(items, *columns, logits, strict=True)
+            for item, score, probs, spread, logit, raw_probs in zip(items, *columns, logits, before, strict=True)
         ]
 
 

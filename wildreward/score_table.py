@@ -18,6 +18,7 @@ SCORED = [
     ("tokens", pa.int32()),
     ("prompt_tokens_cut", pa.int32()),
     ("response_tokens_cut", pa.int32()),
+    ("raw_probs", pa.list_(pa.float64())),  # before calibration; null where there was none
     ("error", pa.string()),
     ("error_detail", pa.string()),
 ]
@@ -43,4 +44,5 @@ def score_of(row: dict[str, Any]) -> "Score | Unscored":
     if row["error"] is not None:
         return Unscored(row["error"], row["error_detail"] or "")
     values = {name: row[name] for name, _ in SCORED if not name.startswith("error")}
-    return Score(**values | {"probs": None if row["probs"] is None else tuple(row["probs"])})
+    lists = {name: None if row[name] is None else tuple(row[name]) for name in ("probs", "raw_probs")}
+    return Score(**values | lists)

@@ -59,12 +59,15 @@ class CheckpointScorer:
     dtype: str = "float32"
     batch_tokens: int = 8192
     trust_remote_code: bool = False
+    calibrated: bool = True
+    """Let scores go through the checkpoint's calibration, where it has one."""
 
     def load(self) -> "LoadedCheckpoint":
         return LoadedCheckpoint(load_checkpoint(self), self.batch_tokens)
 
     def identity(self) -> str:
-        return f"checkpoint-{fingerprint(self.checkpoint, self.template)}-{self.dtype}"
+        raw = "" if self.calibrated else "-raw"
+        return f"checkpoint-{fingerprint(self.checkpoint, self.template)}-{self.dtype}{raw}"
 
 
 @dataclass(frozen=True)
@@ -93,7 +96,7 @@ def load_checkpoint(source: CheckpointScorer) -> "TextScorer":
         own = None if template is None or template == CHAT else InputTemplate.load(Path(template))
         model = ScalarRewardModel.load(directory, device, dtype, own, trusted)
     else:
-        model = RewardModel.load(directory, device, dtype, template, trusted)
+        model = RewardModel.load(directory, device, dtype, template, trusted, calibrated=source.calibrated)
     model.name = source.checkpoint
     return model
 

@@ -83,6 +83,15 @@ def test_the_published_checkpoint_is_the_best_by_validation(trained: TrainSettin
     assert done["validation_rows"] == 16
 
 
+def test_few_validation_rows_give_no_calibration_and_that_is_said(trained: TrainSettings) -> None:
+    said = "8 conversations; at least 50 are needed"
+    done = json.loads((Path(trained.output) / "done.json").read_text())
+    assert (done["calibration"]["method"], done["calibration"]["reason"]) == ("none", said)
+    assert f"There is no calibration: {said}." in (Path(trained.output) / "report.html").read_text()
+    model = RewardModel.load(f"{trained.output}/checkpoint")
+    assert (model.calibration, model.calibrated) == (None, False)
+
+
 def test_a_finished_run_says_so_and_does_nothing(trained: TrainSettings, capsys: pytest.CaptureFixture[str]) -> None:
     before = (Path(trained.output) / "checkpoint" / "model.safetensors").stat().st_mtime_ns
     run(trained)

@@ -7,9 +7,10 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification
 
-from tests.checkpoints import tiny_checkpoint
+from tests.checkpoints import calibrate_checkpoint, tiny_checkpoint
+from wildreward.checkpoint import fingerprint
 from wildreward.errors import CheckpointError, DataError
-from wildreward.ordinal import HeadKind
+from wildreward.ordinal import HeadKind, decode
 from wildreward.reward_model import RewardModel
 
 FP32 = 1e-5
@@ -120,3 +121,55 @@ def test_weights_that_are_not_numbers_give_no_score(checkpoint: Path) -> None:
 def test_a_conversation_that_cannot_be_scored_raises(checkpoint: Path) -> None:
     with pytest.raises(DataError, match="the reply to score is empty"):
         RewardModel.load(checkpoint).score([conversation("")])
+
+
+TALKS = [conversation("four " * n) for n in (1, 9, 30)]
+CUTPOINTS = (-0.5, 0.25, 1.5)
+
+
+@pytest.fixture(scope="module", params=HEADS)
+def both(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The same weights without a calibration and with one."""
+    folder = tmp_path_factory.mktemp(request.param)
+    made = [tiny_checkpoint(folder / name, request.param) for name in ("plain", "calibrated")]
+    return made[0], calibrate_checkpoint(made[1], 1.6, CUTPOINTS)
+
+
+def test_a_calibrated_checkpoint_gives_calibrated_scores_and_keeps_the_raw_ones(both: tuple[Path, Path]) -> None:
+    plain, loaded = RewardModel.load(both[0]), RewardModel.load(both[1])
+    for before, after in zip(plain.score(TALKS), loaded.score(TALKS), strict=True):
+        assert before.raw_probs is None
+        assert after.raw_probs == before.probs
+        assert after.raw_score == pytest.approx(before.score, abs=FP32)
+        assert after.logit == before.logit
+        assert abs(after.score - before.score) > 0.01
+    raw = loaded.raw_logits([loaded.encode(TALKS[0])])
+    expected = decode(loaded.head, (raw - torch.tensor(CUTPOINTS)) / 1.6)
+    assert loaded.score(TALKS[:1])[0].probs == pytest.approx(expected.probs_BC[0].tolist(), abs=FP32)
+
+
+def test_raw_scores_on_request_are_those_of_the_checkpoint_without_a_calibration(both: tuple[Path, Path]) -> None:
+    raw = RewardModel.load(both[1], calibrated=False)
+    assert raw.score(TALKS) == RewardModel.load(both[0]).score(TALKS)
+    described = raw.describe()
+    assert described["calibrated"] is False
+    assert described["calibration"]["temperature"] == 1.6
+    assert RewardModel.load(both[0]).describe()["calibration"] is None
+
+
+def test_a_calibration_is_another_model_and_still_a_plain_one_for_transformers(both: tuple[Path, Path]) -> None:
+    assert fingerprint(str(both[0])) != fingerprint(str(both[1]))
+    loaded = AutoModelForSequenceClassification.from_pretrained(both[1])
+    assert loaded.config.num_labels in (1, 3)
+
+
+def test_a_tampered_calibration_is_refused_by_field(both: tuple[Path, Path], tmp_path: Path) -> None:
+    for path in both[1].iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    config = json.loads((tmp_path / "config.json").read_text())
+    config["wildreward"]["calibration"]["cutpoints"] = [0.0, 1.0]
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(CheckpointError, match=r"config\.json: wildreward\.calibration\.cutpoints: found .*3 numbers"):
+        RewardModel.load(tmp_path)
+    with pytest.raises(CheckpointError, match=r"calibration\.cutpoints"):
+        RewardModel.load(tmp_path, calibrated=False)

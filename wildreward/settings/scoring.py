@@ -9,21 +9,8 @@ from wildreward.settings.base import StageSettings
 SCORERS = ("checkpoint", "url", "handle", "callable")
 
 
-class ScoringSettings(StageSettings):
-    """Batch scoring on Ray actors. What scores is exactly one of checkpoint, url, handle and callable."""
-
-    checkpoint: str | None = Field(default=None, min_length=1)
-    """Reward model: a directory written by `wildreward train`, any scalar Hugging Face reward model, or a hub id."""
-
-    url: str | None = None
-    """Running scorer: the base URL of `wildreward serve`, or a URL that ends with /get_reward (OpenRLHF's shape; with
-    --template TOKENIZER). A bearer token is taken from WILDREWARD_TOKEN."""
-
-    handle: str | None = Field(default=None, min_length=1)
-    """Running scorer: name of a `wildreward serve` application on the same cluster, asked without HTTP."""
-
-    callable: str | None = Field(default=None, min_length=1)
-    """module:function that gets a list of conversations and returns as many numbers (wildreward/callable_scorer.py)."""
+class CheckpointSettings(StageSettings):
+    """How a checkpoint reads its input, and where."""
 
     template: str | None = None
     """Template file (wildreward_template.json) for a checkpoint that carries none, or "chat" for its tokenizer's own
@@ -44,6 +31,26 @@ class ScoringSettings(StageSettings):
     batch_tokens: int = Field(default=8192, ge=1)
     """Tokens of one forward pass, padding included. On a CPU smaller batches cost nothing and pad less."""
 
+
+class ScoringSettings(CheckpointSettings):
+    """Batch scoring on Ray actors. What scores is exactly one of checkpoint, url, handle and callable."""
+
+    checkpoint: str | None = Field(default=None, min_length=1)
+    """Reward model: a directory written by `wildreward train`, any scalar Hugging Face reward model, or a hub id."""
+
+    url: str | None = None
+    """Running scorer: the base URL of `wildreward serve`, or a URL that ends with /get_reward (OpenRLHF's shape; with
+    --template TOKENIZER). A bearer token is taken from WILDREWARD_TOKEN."""
+
+    handle: str | None = Field(default=None, min_length=1)
+    """Running scorer: name of a `wildreward serve` application on the same cluster, asked without HTTP."""
+
+    callable: str | None = Field(default=None, min_length=1)
+    """module:function that gets a list of conversations and returns as many numbers (wildreward/callable_scorer.py)."""
+
+    calibrated: bool = True
+    """Scores of a checkpoint go through its calibration, where it has one; without it they are those of training."""
+
     replicas: int | None = Field(default=None, ge=1)
     """Copies of the model. Default: one a GPU; on CPUs one."""
 
@@ -63,4 +70,6 @@ class ScoringSettings(StageSettings):
         if len(given) != 1:
             found = " and ".join(f"--{name}" for name in given) or "none"
             raise ValueError(f"exactly one of --{', --'.join(SCORERS)} says what scores; found {found}")
+        if not self.calibrated and self.checkpoint is None:
+            raise ValueError("calibrated: false is for a --checkpoint; other scorers say themselves what they give")
         return self

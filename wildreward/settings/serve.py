@@ -21,6 +21,9 @@ class ServeSettings(StageSettings):
     trust_remote_code: bool = False
     """Run the model code a checkpoint brings along. Only for checkpoints you trust."""
 
+    calibrated: bool = True
+    """Scores go through the checkpoint's calibration, where it has one; without it they are those of training."""
+
     host: str = "127.0.0.1"
     """Address the HTTP proxies listen on. Anything but loopback without a token is warned about."""
 

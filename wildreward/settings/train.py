@@ -65,6 +65,13 @@ class TrainSettings(StageSettings):
     validation_frac: float = Field(default=0.1, ge=0, lt=0.9)
     """Share of the training rows, by conversation, set apart to choose the checkpoint by; never the test split."""
 
+    calibrate: bool = True
+    """Fit temperature and cutpoints after training, on calibration_frac's rows or else on the validation rows."""
+
+    calibration_frac: float = Field(default=0.0, ge=0, lt=0.9)
+    """Share of the training rows, by conversation, set apart for the calibration alone. 0: it is fitted on the
+    validation rows, which chose the checkpoint too."""
+
     epochs: float = Field(default=3.0, gt=0)
     """Passes over the training rows."""
 
@@ -197,6 +204,15 @@ class TrainSettings(StageSettings):
         if self.batch_rows < self.workers:
             raise ValueError(
                 f"batch_rows: found {self.batch_rows}; each of workers={self.workers} needs a row of a batch"
+            )
+        if self.calibration_frac and not self.calibrate:
+            raise ValueError(
+                f"calibration_frac: found {self.calibration_frac}; nothing is calibrated: calibrate is false"
+            )
+        if self.validation_frac + self.calibration_frac >= 0.9:
+            raise ValueError(
+                f"calibration_frac: found {self.calibration_frac}; with validation_frac={self.validation_frac} less "
+                "than 0.9 in all must be set apart"
             )
         if self.early_stopping_patience is not None and self.validation_frac == 0:
             raise ValueError("early_stopping_patience: needs validation rows; validation_frac is 0")

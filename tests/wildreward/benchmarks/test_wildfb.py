@@ -97,7 +97,7 @@ def test_a_scalar_model_is_measured_by_its_order_alone() -> None:
     }  # fmt: skip
     assert result.metrics["pairwise_accuracy"].estimate.value == 1.0
     assert result.headline == ("pairwise_accuracy", "auc")
-    assert set(result.extra["curves"]) == {"score_by_class"}
+    assert set(result.extra["curves"]) == {"score_by_class", "accuracy_by_margin", "accuracy_by_coverage"}
     assert found.skipped == {}  # without probabilities the classes are those of the labels
 
 
