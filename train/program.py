@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from train import tokens
+from train import tokens, trackers
+from train.packed import is_packed
 from wildreward import run_directory, storage
 from wildreward.batching import steps_per_epoch
 from wildreward.cluster import cluster
@@ -26,8 +27,8 @@ from wildreward.errors import CheckpointError, DataError, UsageError, Wildreward
 from wildreward.settings.train import TrainSettings
 from wildreward.template import InputTemplate
 
-OWNED = ("checkpoint", "last", "metrics.jsonl", "tensorboard", "tokens", "run")
-FREE = frozenset({"cpus_per_worker", "threads", "worker_failures", "keep_state"})
+OWNED = ("checkpoint", "last", "metrics.jsonl", "tensorboard", "tokens", "run", trackers.RUNS, "wandb")
+FREE = frozenset({"cpus_per_worker", "threads", "worker_failures", "keep_state", "track"})
 RUN_NAME = "run"
 SNAPSHOT = "checkpoint_manager_snapshot.json"
 
@@ -35,6 +36,7 @@ SNAPSHOT = "checkpoint_manager_snapshot.json"
 def run(settings: TrainSettings) -> None:
     """Train, or continue, or say that it is done. Raises WildrewardError."""
     settings.required()
+    trackers.check(settings.track)
     files = tokens.inspect(tokens.resolve(settings.input), settings.num_classes)
     backbone = open_backbone(settings)
     tokens.check_split("training", files)
@@ -87,6 +89,7 @@ def open_backbone(settings: TrainSettings) -> Backbone:
         )
     except (OSError, ValueError, KeyError) as error:
         raise CheckpointError(f"--backbone {settings.backbone}: its config cannot be loaded: {error}") from error
+    is_packed(settings, config)  # refused here, before anything starts
     positions = getattr(config, "max_position_embeddings", None)
     if positions is not None and settings.max_tokens > positions:
         raise UsageError(
@@ -143,6 +146,7 @@ def fit(settings: TrainSettings, data: Data, run_path: str, callbacks: Sequence[
     from ray.train.torch import TorchConfig, TorchTrainer
 
     from train.journal import Scribe, journal_actor
+    from train.sinks import sinks
     from train.worker import Job, train_worker
 
     gpu = use_gpu(settings)
@@ -169,7 +173,8 @@ def fit(settings: TrainSettings, data: Data, run_path: str, callbacks: Sequence[
         ),
     )
     try:
-        with Scribe(journal, os.path.dirname(run_path), data.total_steps):
+        output = os.path.dirname(run_path)
+        with sinks(settings, output) as opened, Scribe(journal, output, data.total_steps, opened):
             return trainer.fit()
     except ray.train.TrainingFailedError as error:
         raise WildrewardError(

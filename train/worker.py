@@ -16,11 +16,12 @@ import torch
 import torch.distributed as dist
 
 from train import engine as deepspeed_engine
-from train import tokens
-from wildreward.batching import MicroBatch, Rows, batch_of_step, micro_batches, padding_frac
+from train import packed, tokens
+from train.speed import Speed
+from wildreward.batching import Batches, MicroBatch, Rows, micro_batches, padding_frac
 from wildreward.holdout import held_out
 from wildreward.ordinal import balanced_weights, decode, frequency_cutpoints, hard_targets, row_losses
-from wildreward.pretrained import pad, pad_id
+from wildreward.pretrained import pad_id
 from wildreward.reward_model import new_model, save_checkpoint
 from wildreward.schedule import learning_rate
 from wildreward.settings.train import SELECT_MODES, TrainSettings
@@ -75,7 +76,12 @@ class Loop:
         torch.manual_seed(self.settings.seed)
         self.train, self.validation = load_splits(job)
         self.model, self.tokenizer = _model(self.settings, torch.from_numpy(self.train.labels))
+        self.packed = packed.prepare(self.settings, self.model.backbone)
+        self.batches = Batches(
+            self.train.lengths, self.settings.batch_rows, self.settings.bucket_batches, self.settings.seed
+        )
         self.engine = deepspeed_engine.initialise(self.model, self.settings)
+        self.speed = Speed.of(self.model, self.engine.device, self.settings.dtype, self.world)
         self.weights_K = threshold_weights(self.settings, torch.from_numpy(self.train.labels))
         self.sums = _Sums()
 
@@ -108,9 +114,8 @@ class Loop:
         settings, step = self.settings, self.state.step
         started = time.monotonic()
         torch.manual_seed((settings.seed * 1_000_003 + step) * 4099 + self.rank)
-        lengths = self.train.lengths
-        rows = batch_of_step(lengths, step, settings.batch_rows, settings.bucket_batches, settings.seed)
-        shares = micro_batches(lengths, rows, self.world, settings.micro_batch_tokens)
+        rows = self.batches.of_step(step)
+        shares = micro_batches(self.train.lengths, rows, self.world, settings.micro_batch_tokens, self.packed)
         rate = learning_rate(
             step,
             self.job.total_steps,
@@ -133,18 +138,19 @@ class Loop:
 
     def _count(self, rows: Rows, shares: list[list[MicroBatch]], rate: float, seconds: float) -> None:
         every = [micro for share in shares for micro in share]
-        real = int(self.train.lengths[rows].sum())
-        self.state.tokens_seen += real
-        self.sums.add(rows=len(rows), tokens=real, padding=padding_frac(self.train.lengths, every), seconds=seconds)
+        lengths = self.train.lengths[rows]
+        padding = 0.0 if self.packed else padding_frac(self.train.lengths, every)
+        self.state.tokens_seen += int(lengths.sum())
+        self.sums.add(rows=len(rows), tokens=int(lengths.sum()), padding=padding, seconds=seconds)
+        self.sums.flops += self.speed.flops(lengths)
         self.sums.rate = rate
         if self.rank == 0 and self.state.step % self.settings.log_every_steps:
             self.job.journal.add.remote({"kind": "tick", "step": self.state.step})
 
     def _forward(self, store: tokens.TokenStore, micro: MicroBatch) -> tuple[torch.Tensor, torch.Tensor]:
         """Losses (B,) and logits (B, K) of a micro-batch."""
-        input_ids, mask = pad([store.input_ids(row) for row in micro.rows], pad_id(self.tokenizer))
-        device = self.engine.device
-        logits_BK = self.engine(input_ids.to(device), mask.to(device))
+        device, ids = self.engine.device, [store.input_ids(row) for row in micro.rows]
+        logits_BK = self.engine(**packed.inputs(ids, self.packed, pad_id(self.tokenizer), device))
         labels_B = torch.from_numpy(store.labels[list(micro.rows)]).to(device)
         targets_BK = hard_targets(labels_B, self.settings.num_classes)
         weights_K = None if self.weights_K is None else self.weights_K.to(device)
@@ -166,6 +172,7 @@ class Loop:
             "grad_norm": float(self.engine.get_global_grad_norm() or 0.0),
             "tokens_per_s": round(sums.tokens / max(sums.seconds, 1e-9), 1),
             "padding_frac": round(sums.padding / max(sums.steps, 1), 4),
+            "mfu": self.speed.share_of_peak(sums.flops, sums.seconds),
             "tokens": self.state.tokens_seen,
         }
         self._record(record)
@@ -223,6 +230,7 @@ class _Sums:
     steps: int = 0
     padding: float = 0.0
     seconds: float = 0.0
+    flops: float = 0.0
     rate: float = 0.0
 
     def add(self, rows: int, tokens: int, padding: float, seconds: float) -> None:
@@ -279,7 +287,8 @@ def evaluate(loop: Loop) -> dict[str, float]:
     """Validation metrics, equal on every rank: each scores its share, and all gather all."""
     store = loop.validation
     loop.engine.eval()
-    shares = micro_batches(store.lengths, np.arange(len(store)), loop.world, loop.settings.micro_batch_tokens)
+    limit = loop.settings.micro_batch_tokens
+    shares = micro_batches(store.lengths, np.arange(len(store)), loop.world, limit, loop.packed)
     mine: list[tuple[int, float, float]] = []
     for micro in shares[loop.rank]:
         losses_B, logits_BK = loop._forward(store, micro)
