@@ -146,9 +146,9 @@ def blocks_by_length(sizes: Sequence[int], block_size: int) -> list[list[int]]:
     """Positions in blocks of like size, the longest first, none over `block_size` with padding unless it is one alone.
 
     >>> blocks_by_length([1, 9, 2, 8], block_size=18)
-    [[3, 1], [0, 2]]
+    [[1, 3], [2, 0]]
     """
-    blocks = list(token_batches(sizes, block_size))[::-1]
+    blocks = token_batches(sizes, block_size)
     return [block[at : at + _BLOCK_ROWS] for block in blocks for at in range(0, len(block), _BLOCK_ROWS)]
 
 

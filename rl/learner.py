@@ -116,14 +116,15 @@ class Learner:
         """KL to the reference and entropy of the policy as it was when it wrote these completions."""
         import torch
 
-        from wildreward.dpo import collate, completion_logits, micro_batches, token_entropies, token_logps
+        from wildreward.batching import token_batches
+        from wildreward.dpo import collate, completion_logits, token_entropies, token_logps
 
         if not monitored:
             return {}
         kl = entropy = tokens = 0.0
         lengths = [len(item.sequence.prompt) + len(item.sequence.completion) for item in monitored]
         with torch.inference_mode(), self._autocast():
-            for group in micro_batches(lengths, self.settings.micro_batch_tokens):
+            for group in token_batches(lengths, self.settings.micro_batch_tokens):
                 batch = collate([monitored[index].sequence for index in group], self._tokenizer.pad_token_id)
                 logits_BCV = completion_logits(self._model, batch)
                 logps_BC = token_logps(logits_BCV, batch.completion_ids_BC, batch.completion_mask_BC)
@@ -135,7 +136,7 @@ class Learner:
     def _learn(self, pairs: Sequence[TrainPair]) -> dict[str, float]:
         import torch
 
-        from wildreward.dpo import micro_batches
+        from wildreward.batching import token_batches
 
         self._optimizer.zero_grad(set_to_none=True)
         totals: dict[str, float] = {}
@@ -143,7 +144,7 @@ class Learner:
             max(len(p.chosen.prompt) + len(p.chosen.completion), len(p.rejected.prompt) + len(p.rejected.completion))
             for p in pairs
         ]
-        for group in micro_batches([2 * length for length in lengths], self.settings.micro_batch_tokens):
+        for group in token_batches([2 * length for length in lengths], self.settings.micro_batch_tokens):
             for name, value in self._accumulate([pairs[index] for index in group], len(pairs)).items():
                 totals[name] = totals.get(name, 0.0) + value
         norm = float(torch.nn.utils.clip_grad_norm_(self._model.parameters(), self.settings.max_grad_norm))

@@ -1,18 +1,24 @@
-"""The run as it goes, on the driver: progress, metrics.jsonl and TensorBoard events.
+"""The run as it goes, on the driver: progress, metrics.jsonl, and the sinks (sinks.py, trackers.py).
 
 Rank 0 hands its records to a small actor; a thread of the driver takes them from there. A run that continues rewrites
-the file from the history in its checkpoint, so that no step is there twice.
+the file from the history in its checkpoint, so that no step is there twice; what the file had before went to the sinks
+before, and being repeated exactly is not sent again.
 """
 
 import json
 import threading
+import time
+from collections.abc import Sequence
 from typing import Any
 
+from train.sinks import Sink
 from wildreward import storage
 from wildreward.progress import Progress
 
 POLL_S = 0.5
-SHOWN = ("loss", "lr", "tokens_per_s", "padding_frac")
+WRITING_FRAC = 0.05
+"""Most of the time that goes into metrics.jsonl, which is written whole: far storage is written to less often."""
+SHOWN = ("loss", "lr", "grad_norm", "tokens_per_s", "padding_frac", "mfu")
 
 
 class Journal:
@@ -46,17 +52,16 @@ def journal_actor() -> Any:
 class Scribe:
     """Writes what the journal holds, from a thread, for as long as the block lasts.
 
-    with Scribe(journal, output):
+    with Scribe(journal, output, total_steps, sinks):
         trainer.fit()
     """
 
-    def __init__(self, journal: Any, output: str, total_steps: int) -> None:
-        from torch.utils.tensorboard import SummaryWriter
-
-        self._journal, self._path = journal, storage.join(output, "metrics.jsonl")
+    def __init__(self, journal: Any, output: str, total_steps: int, sinks: Sequence[Sink]) -> None:
+        self._journal, self._path, self._sinks = journal, storage.join(output, "metrics.jsonl"), sinks
         self._progress = Progress("training", total=total_steps)
-        self._events = SummaryWriter(storage.join(output, "tensorboard"))
         self._lines: list[dict[str, Any]] = []
+        self._sent = _last_steps(self._path)
+        self._unwritten, self._next_write = False, 0.0
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._follow, daemon=True)
 
@@ -68,7 +73,6 @@ class Scribe:
     def __exit__(self, *error: Any) -> None:
         self._end.set()
         self._thread.join()
-        self._events.close()
         self._progress.__exit__(*error)
 
     def _follow(self) -> None:
@@ -79,17 +83,21 @@ class Scribe:
     def _drain(self) -> None:
         import ray
 
-        records = ray.get(self._journal.take.remote())
-        for record in records:
+        for record in ray.get(self._journal.take.remote()):
             self._take(record)
-        if any(record["kind"] != "tick" for record in records):
+        began = time.monotonic()
+        if self._unwritten and (began >= self._next_write or self._end.is_set()):
+            for sink in self._sinks:
+                sink.flush()
             storage.write_text(self._path, "".join(json.dumps(line) + "\n" for line in self._lines))
+            self._unwritten = False
+            self._next_write = began + (time.monotonic() - began) / WRITING_FRAC
 
     def _take(self, record: dict[str, Any]) -> None:
-        shown = SHOWN if record["kind"] == "train" else ()
-        self._progress.advance(record["step"] - self._progress.done, **{name: record[name] for name in shown})
+        shown = {name: record[name] for name in SHOWN if record.get(name) is not None}
+        self._progress.advance(record["step"] - self._progress.done, **(shown if record["kind"] == "train" else {}))
         if record["kind"] == "start":
-            self._lines = []
+            self._lines, self._unwritten = [], True
             if record["step"]:
                 print(f"training: continues after step {record['step']} of {record['total_steps']}", flush=True)
             for line in record["history"]:
@@ -101,6 +109,20 @@ class Scribe:
 
     def _write(self, record: dict[str, Any]) -> None:
         self._lines.append(record)
-        for key, value in record.items():
-            if isinstance(value, float):
-                self._events.add_scalar(f"{record['kind']}/{key}", value, record["step"])
+        self._unwritten = True
+        if record["step"] <= self._sent.get(record["kind"], 0):
+            return
+        self._sent[record["kind"]] = record["step"]
+        for sink in self._sinks:
+            sink.write(record)
+
+
+def _last_steps(path: str) -> dict[str, int]:
+    """The last step of each kind of record in a file of an earlier process."""
+    if not storage.exists(path):
+        return {}
+    last: dict[str, int] = {}
+    for line in storage.read_text(path).splitlines():
+        record = json.loads(line)
+        last[record["kind"]] = max(last.get(record["kind"], 0), record["step"])
+    return last

@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from train import tokens
+from train import tokens, trackers
+from train.packed import is_packed
 from wildreward import run_directory, storage
 from wildreward.batching import steps_per_epoch
 from wildreward.checkpoint import copy_checkpoint
@@ -34,8 +35,11 @@ if TYPE_CHECKING:
     from wildreward.calibration import Calibration
     from wildreward.calibration_rows import Calibrated
 
-OWNED = ("checkpoint", "last", "metrics.jsonl", "report.html", "figures", "tensorboard", "tokens", "run")
-FREE = frozenset({"cpus_per_worker", "threads", "worker_failures", "keep_state"})
+OWNED = (
+    "checkpoint", "last", "metrics.jsonl", "report.html", "figures", "tensorboard", "tokens", "run", "wandb",
+    trackers.RUNS,
+)  # fmt: skip
+FREE = frozenset({"cpus_per_worker", "threads", "worker_failures", "keep_state", "track"})
 RUN_NAME = "run"
 SNAPSHOT = "checkpoint_manager_snapshot.json"
 
@@ -43,6 +47,7 @@ SNAPSHOT = "checkpoint_manager_snapshot.json"
 def run(settings: TrainSettings) -> None:
     """Train, or continue, or say that it is done. Raises WildrewardError."""
     settings.required()
+    trackers.check(settings.track)
     files = tokens.inspect(tokens.resolve(settings.input), settings.labelling)
     backbone = open_backbone(settings)
     tokens.check_split("training", files)
@@ -98,6 +103,7 @@ def open_backbone(settings: TrainSettings) -> Backbone:
         )
     except (OSError, ValueError, KeyError) as error:
         raise CheckpointError(f"--backbone {settings.backbone}: its config cannot be loaded: {error}") from error
+    is_packed(settings, config)  # refused here, before anything starts
     limit = positions(config)
     if limit is not None and settings.max_tokens > limit:
         raise UsageError(
@@ -156,6 +162,7 @@ def fit(settings: TrainSettings, data: Data, run_path: str, callbacks: Sequence[
     from ray.train.torch import TorchConfig, TorchTrainer
 
     from train.journal import Scribe, journal_actor
+    from train.sinks import sinks
     from train.worker import Job, train_worker
 
     gpu = use_gpu(settings)
@@ -182,7 +189,8 @@ def fit(settings: TrainSettings, data: Data, run_path: str, callbacks: Sequence[
         ),
     )
     try:
-        with Scribe(journal, os.path.dirname(run_path), data.total_steps):
+        output = os.path.dirname(run_path)
+        with sinks(settings, output) as opened, Scribe(journal, output, data.total_steps, opened):
             result = trainer.fit()
         if refusal := ray.get(journal.refusal.remote()):
             raise TrainingError(f"{refusal}. Nothing of it was saved; earlier checkpoints are in {run_path}")

@@ -1,10 +1,13 @@
 """Tokenised rows on the run's storage: written once by Ray tasks, one Arrow file a shard, read by every worker.
 
 A shard is made of whole row groups, in the order of the input files, and is written atomically: a second run of the
-same command writes only the shards that are missing. Local shards are memory-mapped.
+same command writes only the shards that are missing. Workers memory-map the shards, those of an object store from a
+copy on their own disk: of a row they hold its number, its length and its label, 24 bytes.
 """
 
-import io
+import os
+import shutil
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,6 +26,8 @@ from wildreward.schema import WILDFB
 from wildreward.template import InputTemplate
 
 SHARD_ROWS = 4096
+BATCH_ROWS = 256
+COPY_BYTES = 1 << 24
 NEEDED = ("id", "conversation_hash", "messages")
 LABELS = ("label", "level", "level_probs")
 """What classes are made of. Kept as they are, those that a file has: runs with other class maps share the tokens."""
@@ -166,25 +171,33 @@ def tokenise(plan: Sequence[Shard], directory: str, template: InputTemplate, tok
 
 
 def write_shard(shard: Shard, directory: str, template: InputTemplate, tokenizer: Any) -> None:
-    """Tokenise the pieces of one shard into `directory`/`shard.name`."""
-    columns: dict[str, list[Any]] = {name: [] for name in TOKENS.names}
-    for path, group in shard.pieces:
-        with storage.open_file(path) as handle:
-            parquet = pq.ParquetFile(handle)
-            kept = [*NEEDED, *(name for name in LABELS if name in parquet.schema_arrow.names)]
-            rows = parquet.read_row_group(group, columns=kept).to_pylist()
-        for index, row in enumerate(rows):
-            try:
-                encoded = template.encode(row["messages"] or [], tokenizer)
-            except DataError as error:
-                raise DataError(f"{path}: row group {group}, row {index} (id {row['id']}): {error}") from None
-            for name, value in {**dict.fromkeys(LABELS), **row, **vars(encoded)}.items():
-                if name in columns:
-                    columns[name].append(value)
-    buffer = io.BytesIO()
-    with pa.ipc.new_file(buffer, TOKENS) as writer:
-        writer.write_table(pa.table(columns, schema=TOKENS))
-    storage.write_bytes(storage.join(directory, shard.name), buffer.getvalue())
+    """Tokenise the pieces of one shard into `directory`/`shard.name`; BATCH_ROWS rows are held at a time."""
+    with (
+        storage.writing(storage.join(directory, shard.name)) as handle,
+        pa.ipc.new_file(handle, TOKENS) as writer,
+    ):
+        for path, group in shard.pieces:
+            for columns in _tokenised(path, group, template, tokenizer):
+                writer.write_table(pa.table(columns, schema=TOKENS))
+
+
+def _tokenised(path: str, group: int, template: InputTemplate, tokenizer: Any) -> Iterator[dict[str, list[Any]]]:
+    index = 0
+    with storage.open_file(path) as handle:
+        parquet = pq.ParquetFile(handle)
+        kept = [*NEEDED, *(name for name in LABELS if name in parquet.schema_arrow.names)]
+        for batch in parquet.iter_batches(BATCH_ROWS, row_groups=[group], columns=kept):
+            columns: dict[str, list[Any]] = {name: [] for name in TOKENS.names}
+            for row in batch.to_pylist():
+                try:
+                    encoded = template.encode(row["messages"] or [], tokenizer)
+                except DataError as error:
+                    raise DataError(f"{path}: row group {group}, row {index} (id {row['id']}): {error}") from None
+                for name, value in {**dict.fromkeys(LABELS), **row, **vars(encoded)}.items():
+                    if name in columns:
+                        columns[name].append(value)
+                index += 1
+            yield columns
 
 
 @dataclass
@@ -253,5 +266,15 @@ def _tables(directory: str, names: Sequence[str]) -> Iterator[pa.Table]:
         if storage.is_local(path):
             yield pa.ipc.open_file(pa.memory_map(path.removeprefix("file://"))).read_all()
         else:
-            with storage.open_file(path) as handle:
-                yield pa.ipc.open_file(io.BytesIO(handle.read())).read_all()
+            yield _fetched(path)
+
+
+def _fetched(path: str) -> pa.Table:
+    """A shard of an object store, memory-mapped from a local copy, whose space is free when the table is let go."""
+    handle, copy = tempfile.mkstemp(prefix="wildreward-tokens-")
+    try:
+        with os.fdopen(handle, "wb") as local, storage.open_file(path) as remote:
+            shutil.copyfileobj(remote, local, COPY_BYTES)
+        return pa.ipc.open_file(pa.memory_map(copy)).read_all()
+    finally:
+        os.unlink(copy)

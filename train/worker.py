@@ -18,16 +18,17 @@ import torch
 import torch.distributed as dist
 from numpy.typing import NDArray
 
-from train import calibrate, tokens
+from train import calibrate, packed, tokens
 from train import engine as deepspeed_engine
 from train.construction import build
 from train.saving import save_rank
-from wildreward.batching import MicroBatch, Rows, batch_of_step, micro_batches, padding_frac
+from train.speed import Speed
+from wildreward.batching import Batches, MicroBatch, Rows, micro_batches, padding_frac
 from wildreward.cutpoints import refit_cutpoints
 from wildreward.errors import TrainingError
 from wildreward.holdout import held_out
 from wildreward.ordinal import balanced_weights, decode, row_losses, soft_targets
-from wildreward.pretrained import pad, pad_id
+from wildreward.pretrained import pad_id
 from wildreward.schedule import learning_rate
 from wildreward.settings.train import SELECT_MODES, TrainSettings
 from wildreward.template import InputTemplate
@@ -87,7 +88,12 @@ class Loop:
         self.train, self.validation = load_splits(job)
         self.apart = calibrate.rows_apart(tokens.read(job.tokens, job.shards, self.settings.labelling), self.settings)
         self.model, self.tokenizer = build(self.settings, torch.from_numpy(self.train.labels))
+        self.packed = packed.prepare(self.settings, self.model.backbone)
+        self.batches = Batches(
+            self.train.lengths, self.settings.batch_rows, self.settings.bucket_batches, self.settings.seed
+        )
         self.engine = deepspeed_engine.initialise(self.model, self.settings)
+        self.speed = Speed.of(self.model, self.engine.device, self.settings.dtype, self.world)
         self.weights_K = threshold_weights(self.settings, torch.from_numpy(self.train.labels))
         self.sums = _Sums()
 
@@ -124,9 +130,8 @@ class Loop:
         settings, step = self.settings, self.state.step
         started = time.monotonic()
         torch.manual_seed((settings.seed * 1_000_003 + step) * 4099 + self.rank)
-        lengths = self.train.lengths
-        rows = batch_of_step(lengths, step, settings.batch_rows, settings.bucket_batches, settings.seed)
-        shares = micro_batches(lengths, rows, self.world, settings.micro_batch_tokens)
+        rows = self.batches.of_step(step)
+        shares = micro_batches(self.train.lengths, rows, self.world, settings.micro_batch_tokens, self.packed)
         rate = learning_rate(
             step,
             self.job.total_steps,
@@ -157,18 +162,19 @@ class Loop:
 
     def _count(self, rows: Rows, shares: list[list[MicroBatch]], rate: float, seconds: float) -> None:
         every = [micro for share in shares for micro in share]
-        real = int(self.train.lengths[rows].sum())
-        self.state.tokens_seen += real
-        self.sums.add(rows=len(rows), tokens=real, padding=padding_frac(self.train.lengths, every), seconds=seconds)
+        lengths = self.train.lengths[rows]
+        padding = 0.0 if self.packed else padding_frac(self.train.lengths, every)
+        self.state.tokens_seen += int(lengths.sum())
+        self.sums.add(rows=len(rows), tokens=int(lengths.sum()), padding=padding, seconds=seconds)
+        self.sums.flops += self.speed.flops(lengths)
         self.sums.rate = rate
         if self.rank == 0 and self.state.step % self.settings.log_every_steps:
             self.job.journal.add.remote({"kind": "tick", "step": self.state.step})
 
     def _forward(self, store: tokens.TokenStore, micro: MicroBatch) -> tuple[torch.Tensor, torch.Tensor]:
         """Losses (B,) and logits (B, K) of a micro-batch."""
-        input_ids, mask = pad([store.input_ids(row) for row in micro.rows], pad_id(self.tokenizer))
-        device = self.engine.device
-        logits_BK = self.engine(input_ids.to(device), mask.to(device))
+        device, ids = self.engine.device, [store.input_ids(row) for row in micro.rows]
+        logits_BK = self.engine(**packed.inputs(ids, self.packed, pad_id(self.tokenizer), device))
         targets_BK = soft_targets(torch.tensor(store.class_probs(micro.rows))).to(device)
         weights_K = None if self.weights_K is None else self.weights_K.to(device)
         losses_B = row_losses(self.settings.head, logits_BK, targets_BK, weights_K, self.settings.label_smoothing)
@@ -189,6 +195,7 @@ class Loop:
             "grad_norm": sums.grad_norm,
             "tokens_per_s": round(sums.tokens / max(sums.seconds, 1e-9), 1),
             "padding_frac": round(sums.padding / max(sums.steps, 1), 4),
+            "mfu": self.speed.share_of_peak(sums.flops, sums.seconds),
             "tokens": self.state.tokens_seen,
         }
         self._record(record)
@@ -249,6 +256,7 @@ class _Sums:
     steps: int = 0
     padding: float = 0.0
     seconds: float = 0.0
+    flops: float = 0.0
     rate: float = 0.0
     grad_norm: float = 0.0
 
@@ -317,7 +325,8 @@ def evaluate(loop: Loop) -> Evaluation:
 def outputs(loop: Loop, store: tokens.TokenStore) -> NDArray[np.float32]:
     """(N, K) logits of every row, in order, on every rank: each takes its share, and all gather all."""
     loop.engine.eval()
-    shares = micro_batches(store.lengths, np.arange(len(store)), loop.world, loop.settings.micro_batch_tokens)
+    limit = loop.settings.micro_batch_tokens
+    shares = micro_batches(store.lengths, np.arange(len(store)), loop.world, limit, loop.packed)
     mine: list[tuple[int, list[float]]] = []
     for micro in shares[loop.rank]:
         _, logits_BK = loop._forward(store, micro)

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from wildreward.batching import token_batches
+
 LossKind = Literal["sigmoid", "ipo"]
 
 
@@ -127,25 +129,10 @@ def pair_loss(
     return PairLoss(loss_P.mean(), (beta * chosen_ratio_P).detach(), (beta * rejected_ratio_P).detach())
 
 
-def micro_batches(lengths: Sequence[int], max_tokens: int) -> list[list[int]]:
-    """Indices grouped so that each group, padded to its longest, holds at most `max_tokens`; longest first.
-
-    >>> micro_batches([3, 9, 4], max_tokens=8)
-    [[1], [2, 0]]
-    """
-    groups: list[list[int]] = []
-    for index in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
-        if groups and lengths[groups[-1][0]] * (len(groups[-1]) + 1) <= max_tokens:
-            groups[-1].append(index)
-        else:
-            groups.append([index])
-    return groups
-
-
 def sequence_logps(model: Any, sequences: Sequence[PolicySequence], pad: int, max_tokens: int) -> list[float]:
     """Log-probability of each completion given its prompt, summed over its tokens, in order."""
     logps = [0.0] * len(sequences)
-    for group in micro_batches([len(prompt) + len(completion) for prompt, completion in sequences], max_tokens):
+    for group in token_batches([len(prompt) + len(completion) for prompt, completion in sequences], max_tokens):
         batch = collate([sequences[index] for index in group], pad)
         logps_BC = token_logps(completion_logits(model, batch), batch.completion_ids_BC, batch.completion_mask_BC)
         for index, value in zip(group, logps_BC.sum(1).tolist(), strict=True):

@@ -23,6 +23,7 @@ from wildreward.calibration import Calibration
 from wildreward.checkpoint import CHAT
 from wildreward.errors import CheckpointError
 from wildreward.ordinal import Cutpoints, HeadKind, decode, ordered
+from wildreward.packing import packed_logits
 from wildreward.pretrained import from_pretrained, pad, pad_id, positions
 from wildreward.scale import FOUR_CLASSES
 from wildreward.template import FILE_NAME, Encoded, InputTemplate, Message
@@ -74,13 +75,17 @@ class OrdinalModel(nn.Module):
         self.backbone, self.head = backbone, head
         self.cutpoints = None if cutpoints is None else Cutpoints(list(cutpoints))
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """(B, T) ids and mask -> (B, K) logits in fp32."""
-        raw = self.raw_logits(input_ids, attention_mask)
+    def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None, bounds: Tensor | None = None) -> Tensor:
+        """(B, T) ids and mask, or a pack of rows with its bounds (packing.py) -> (B, K) logits in fp32."""
+        raw = self.raw_logits(input_ids, attention_mask, bounds)
         return raw if self.cutpoints is None else raw - self.cutpoints()
 
-    def raw_logits(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+    def raw_logits(
+        self, input_ids: Tensor, attention_mask: Tensor | None = None, bounds: Tensor | None = None
+    ) -> Tensor:
         """(B, 1) the scalar f(x) of a coral head, else (B, K)."""
+        if bounds is not None:
+            return packed_logits(self.backbone, input_ids, bounds).float()
         return self.backbone(input_ids=input_ids, attention_mask=attention_mask).logits.float()
 
 

@@ -10,11 +10,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import torch
 import yaml
 from safetensors.torch import load_file
 
+from tests.pipelines.prometheus import samples
 from train.program import run
 from wildreward.errors import UsageError
 from wildreward.reward_model import RewardModel
@@ -104,23 +106,67 @@ def test_other_settings_on_the_same_output_are_refused_by_name(trained: TrainSet
         run(trained.model_copy(update={"lr": 1e-3, "seed": 1}))
 
 
-@pytest.mark.parametrize("zero_stage", [2, 3])
-def test_two_workers_have_the_losses_of_one(
-    trained: TrainSettings, tiny_settings: dict[str, Any], tmp_path: Path, zero_stage: int
+def test_two_workers_of_zero_3_have_the_losses_of_one(
+    trained: TrainSettings, tiny_settings: dict[str, Any], tmp_path: Path
 ) -> None:
     """Up to rounding, until Adam has made rounding visible: it divides gradients that should be 0 by their own size."""
-    values = {**tiny_settings, "workers": 2, "zero_stage": zero_stage}
-    two = TrainSettings(output=f"{tmp_path}/two", evaluate_every_steps=30, **values)
+    two = TrainSettings(
+        output=f"{tmp_path}/two", evaluate_every_steps=30, **{**tiny_settings, "workers": 2, "zero_stage": 3}
+    )
     run(two)
-    for alone, together in list(zip(records(trained, "train"), records(two, "train"), strict=True))[:10]:
-        assert together["loss"] == pytest.approx(alone["loss"], abs=1e-4)
+    assert first_losses(two) == pytest.approx(first_losses(trained), abs=1e-4)
     assert RewardModel.load(f"{two.output}/checkpoint").head == "coral"
 
 
-def test_a_run_killed_with_its_driver_ends_with_the_same_weights(
+def first_losses(settings: TrainSettings) -> list[float]:
+    return [line["loss"] for line in records(settings, "train")[:10]]
+
+
+def test_two_workers_of_zero_2_that_pack_their_rows_have_the_losses_of_one_that_pads_them(
+    tiny_settings: dict[str, Any], llama: Path, tmp_path: Path
+) -> None:
+    values = {**tiny_settings, "backbone": str(llama), "evaluate_every_steps": 30}
+    padded = TrainSettings(output=f"{tmp_path}/one", attention="padded", zero_stage=0, **values)
+    packed = TrainSettings(output=f"{tmp_path}/two", workers=2, zero_stage=2, **values)
+    run(padded)
+    run(packed)
+    assert first_losses(packed) == pytest.approx(first_losses(padded), abs=1e-4)
+    assert sum(line["padding_frac"] for line in records(padded, "train")) > 0
+    assert {line["padding_frac"] for line in records(packed, "train")} == {0.0}
+    assert RewardModel.load(f"{packed.output}/checkpoint").head == "coral"
+
+
+def test_packing_an_encoder_is_refused_and_auto_pads_it(tiny_settings: dict[str, Any], trained: TrainSettings) -> None:
+    assert trained.attention == "auto"
+    with pytest.raises(UsageError, match=r"--attention packed: .*: bert is no decoder with a linear score head"):
+        run(TrainSettings(output="never-made", **{**tiny_settings, "attention": "packed"}))
+
+
+def saved_step(settings: TrainSettings) -> int:
+    """Of the newest checkpoint."""
+    return max((int(path.name[5:11]) for path in Path(settings.output).glob("run/ckpt_*")), default=0)
+
+
+def wait_for_step(settings: TrainSettings, step: int, deadline: float) -> None:
+    while saved_step(settings) < step:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def a_worker_of(driver: int) -> psutil.Process:
+    """A process of the driver's own cluster in which a rank trains."""
+    return next(
+        process
+        for process in psutil.Process(driver).children(recursive=True)
+        if "RayTrainWorker" in " ".join(process.cmdline())
+    )
+
+
+def test_a_run_whose_worker_and_then_driver_are_killed_ends_with_the_same_weights(
     tiny_settings: dict[str, Any], make_backbone: Callable[..., Path], tmp_path: Path
 ) -> None:
-    values = {**tiny_settings, "backbone": str(make_backbone(dropout=0.1)), "max_steps": 40, "evaluate_every_steps": 4}
+    values = {**tiny_settings, "backbone": str(make_backbone(dropout=0.1)), "max_steps": 80, "evaluate_every_steps": 4}
+    values |= {"workers": 2, "zero_stage": 2}
     undisturbed = TrainSettings(output=f"{tmp_path}/undisturbed", **values)
     run(undisturbed)
     killed = TrainSettings(output=f"{tmp_path}/killed", address="local", **values)
@@ -128,15 +174,41 @@ def test_a_run_killed_with_its_driver_ends_with_the_same_weights(
     config.write_text(yaml.safe_dump(killed.model_dump(mode="json")))
     command = [sys.executable, "-m", "train", "--config", str(config)]
     environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    with (tmp_path / "stdout").open("w") as stdout:
+        process = subprocess.Popen(command, env=environment, stdout=stdout, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 300
     # The third: the folder of the first is there before Ray Train has taken note of it.
-    while not list(Path(killed.output).glob("run/ckpt_000012*")) and time.monotonic() < deadline:
-        time.sleep(0.05)
+    wait_for_step(killed, 12, deadline)
+    a_worker_of(process.pid).kill()
+    while "continues after step" not in (tmp_path / "stdout").read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    wait_for_step(killed, saved_step(killed) + 8, deadline)
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not (Path(killed.output) / "done.json").exists()
     again = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert "continues after step" in again.stdout
     assert largest_difference(f"{undisturbed.output}/last", f"{killed.output}/last") == 0
-    assert [line["step"] for line in records(killed, "train")] == list(range(1, 41))
+    assert [line["step"] for line in records(killed, "train")] == list(range(1, 81))
+
+
+def test_prometheus_sees_a_run(trained: TrainSettings) -> None:
+    """Ray's processes report every few seconds."""
+    last, deadline = records(trained, "train")[-1], time.monotonic() + 60
+    while not (found := seen_of(trained)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert found["tokens_total"] == last["tokens"]
+    assert {name: found[name] for name in ("step", "loss", "lr", "padding_frac")} == pytest.approx(
+        {name: last[name] for name in ("step", "loss", "lr", "padding_frac")}
+    )
+    assert found["validation mae"] == pytest.approx(records(trained, "validation")[-1]["mae"])
+    assert "mfu" not in found, "the peak of a CPU is not known"
+
+
+def seen_of(settings: TrainSettings) -> dict[str, float]:
+    return {
+        f"{name} {tags['metric']}" if "metric" in tags else name: value
+        for name, tags, value in samples("wildreward_train")
+        if tags["run"] == settings.output
+    }

@@ -1,5 +1,6 @@
 """Input that cannot be trained on is refused with its file and column or row, before anything starts."""
 
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,21 @@ def test_a_shard_reads_back_as_it_was_tokenised(wildfb: Path, tmp_path: Path, ma
     assert store.input_ids(7) == template.encode(rows[7]["messages"], tokenizer).input_ids
     assert store.labels.tolist() == [row["label"] for row in rows]
     assert store.lengths[7] == len(store.input_ids(7))
+
+
+def test_shards_of_an_object_store_read_back_alike_and_leave_no_copy(
+    wildfb: Path, tmp_path: Path, make_backbone: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tokens, "BATCH_ROWS", 7)  # rows are read and written a few at a time, whatever the row group
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "scratch"))
+    (tmp_path / "scratch").mkdir()
+    template, tokenizer = InputTemplate(max_tokens=64), load_tokenizer(str(make_backbone()))
+    (shard,) = tokens.shards("train", inspect(wildfb))
+    tokens.write_shard(shard, str(tmp_path), template, tokenizer)
+    tokens.write_shard(shard, "memory://bucket/tokens", template, tokenizer)
+    ours, theirs = tokens.read(str(tmp_path), [shard.name]), tokens.read("memory://bucket/tokens", [shard.name])
+    assert [ours.input_ids(row) for row in range(80)] == [theirs.input_ids(row) for row in range(80)]
+    assert not list((tmp_path / "scratch").iterdir())
 
 
 def test_a_row_that_does_not_end_with_a_reply_is_named(

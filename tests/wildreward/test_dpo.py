@@ -9,7 +9,6 @@ from wildreward.dpo import (
     PolicySequence,
     collate,
     completion_logits,
-    micro_batches,
     pair_loss,
     sequence_logps,
     token_entropies,
@@ -88,10 +87,3 @@ def test_the_entropy_is_that_of_the_predicted_distribution(model: torch.nn.Modul
     logits_BCV = completion_logits(model, batch)
     expected = torch.distributions.Categorical(logits=logits_BCV).entropy()
     assert torch.allclose(token_entropies(logits_BCV, batch.completion_mask_BC), expected, atol=1e-6)
-
-
-def test_micro_batches_hold_every_index_once_within_the_limit() -> None:
-    lengths = [7, 1, 9, 3, 3, 8, 2]
-    groups = micro_batches(lengths, max_tokens=12)
-    assert sorted(index for group in groups for index in group) == list(range(len(lengths)))
-    assert all(len(group) == 1 or max(lengths[i] for i in group) * len(group) <= 12 for group in groups)

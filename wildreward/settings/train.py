@@ -87,6 +87,9 @@ class TrainSettings(StageSettings):
     bucket_batches: int = Field(default=8, ge=1)
     """Rows are sorted by length within this many batches: more means less padding, and batches less mixed in length."""
 
+    attention: Literal["auto", "padded", "packed"] = "auto"
+    """packed: rows of a forward pass end to end, without padding (decoders); auto: packed where the backbone can."""
+
     lr: float = Field(default=5e-5, gt=0)
     """Peak learning rate (AdamW)."""
 
@@ -158,6 +161,12 @@ class TrainSettings(StageSettings):
 
     log_every_steps: int = Field(default=5, ge=1)
     """Steps between lines of metrics.jsonl."""
+
+    track: tuple[Literal["wandb", "mlflow"], ...] = ()
+    """Also log to Weights & Biases or MLflow (extras wandb, mlflow); a run that continues goes on in the same run."""
+
+    track_project: str = "wildreward"
+    """Project (Weights & Biases) or experiment (MLflow) of the run."""
 
     worker_failures: int = Field(default=2, ge=0)
     """How often a failed worker group is restarted from its last checkpoint before the run fails."""

@@ -1,0 +1,111 @@
+"""Where the records of a run go beside metrics.jsonl: TensorBoard events and Ray's Prometheus endpoint.
+
+Names of the series, tags and units are here alone. Ray serves each with `ray_` before its name and, for counters,
+`_total` after it.
+"""
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
+
+from wildreward import storage
+from wildreward.settings.train import TrainSettings
+
+PREFIX = "wildreward_train"
+GAUGES = {
+    "loss": "Mean loss of the rows since the last log line",
+    "lr": "Learning rate of the last step",
+    "grad_norm": "Norm of the last step's gradient before it is clipped",
+    "tokens_per_s": "Tokens read per second, without padding",
+    "padding_frac": "Share of the tokens of the forward passes that is padding",
+    "mfu": "Share of the devices' peak FLOPs, where it is known",
+    "step": "Optimiser steps done",
+}
+
+
+class Sink(Protocol):
+    """Takes records {"kind": "train" or "validation", "step": n, name: value, ...} in order, each step once."""
+
+    def write(self, record: Mapping[str, Any]) -> None: ...
+
+    def flush(self) -> None:
+        """What was written survives a kill of this process."""
+
+    def close(self, finished: bool) -> None: ...
+
+
+def numbers(record: Mapping[str, Any]) -> dict[str, float]:
+    """The measured values of a record, as `kind/name`; what is not known (null) is left out.
+
+    >>> numbers({"kind": "train", "step": 3, "loss": 0.5, "tokens": 7, "mfu": None})
+    {'train/loss': 0.5, 'train/tokens': 7.0}
+    """
+    kept = {name: value for name, value in record.items() if name not in ("kind", "step") and value is not None}
+    return {f"{record['kind']}/{name}": float(value) for name, value in kept.items()}
+
+
+class TensorBoard:
+    """Events in <output>/tensorboard."""
+
+    def __init__(self, output: str) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._events = SummaryWriter(storage.join(output, "tensorboard"))
+
+    def write(self, record: Mapping[str, Any]) -> None:
+        for name, value in numbers(record).items():
+            self._events.add_scalar(name, value, record["step"])
+
+    def flush(self) -> None:
+        self._events.flush()
+
+    def close(self, finished: bool) -> None:
+        self._events.close()
+
+
+class RayMetrics:
+    """Gauges and counters of this run, tagged with its output directory; a sweep's trials have one each."""
+
+    def __init__(self, output: str) -> None:
+        from ray.util.metrics import Counter, Gauge
+
+        self._gauges = {name: Gauge(f"{PREFIX}_{name}", meaning, tag_keys=("run",)) for name, meaning in GAUGES.items()}
+        self._validation = Gauge(
+            f"{PREFIX}_validation", "Last value of each validation metric", tag_keys=("run", "metric")
+        )
+        self._tokens = Counter(
+            f"{PREFIX}_tokens", "Tokens read since the run began, without padding", tag_keys=("run",)
+        )
+        self._run, self._seen = {"run": output}, 0
+
+    def write(self, record: Mapping[str, Any]) -> None:
+        if record["kind"] == "validation":
+            for name, value in numbers(record).items():
+                self._validation.set(value, self._run | {"metric": name.removeprefix("validation/")})
+            return
+        for name, gauge in self._gauges.items():
+            if record[name] is not None:
+                gauge.set(record[name], self._run)
+        self._tokens.inc(record["tokens"] - self._seen, self._run)
+        self._seen = record["tokens"]
+
+    def flush(self) -> None:
+        """Ray collects the series by itself."""
+
+    def close(self, finished: bool) -> None:
+        """The series stay until this process ends."""
+
+
+@contextlib.contextmanager
+def sinks(settings: TrainSettings, output: str) -> Iterator[list[Sink]]:
+    """All sinks that the settings ask for, closed at the end: as finished, unless the block raises."""
+    from train import trackers
+
+    opened: list[Sink] = [TensorBoard(output), RayMetrics(output), *trackers.open_all(settings, output)]
+    finished = False
+    try:
+        yield opened
+        finished = True
+    finally:
+        for sink in opened:
+            sink.close(finished)
