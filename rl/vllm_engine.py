@@ -19,6 +19,7 @@ class ReloadExtension:
 
     def reload_from(self, weights: Weights) -> None:
         self.model_runner.reload_weights(weights_iterator=_copies(weights))
+        pack_output_layer(self.model_runner.get_model())
 
 
 class VllmEngine:
@@ -66,6 +67,16 @@ class VllmEngine:
         inputs = [TokensPrompt(prompt_token_ids=list(ids)) for ids in prompts]
         outputs = self._llm.generate(inputs, parameters, use_tqdm=False)
         return [[list(item.token_ids) for item in output.outputs] for output in outputs]
+
+
+def pack_output_layer(model: Any) -> None:
+    """On CPUs vLLM multiplies by a packed copy of each weight, and packs again what it loads; an output layer tied to
+    the embeddings has nothing to load, and would keep the copy of the old ones. On GPUs there are no copies."""
+    from vllm.model_executor.layers.vocab_parallel_embedding import ParallelLMHead
+
+    for layer in model.modules():
+        if isinstance(layer, ParallelLMHead):
+            layer.quant_method.process_weights_after_loading(layer)
 
 
 def _copies(weights: Weights) -> Iterator[tuple[str, Any]]:

@@ -33,7 +33,7 @@ class Stage:
     program: str
     presets: str
     positional: str | None = None
-    """The field that arguments without a flag fill, as in `wildreward agree A B`."""
+    """What arguments without a flag fill: a field, as in `wildreward agree A B`, or `config`, as in `run FILE`."""
 
     @property
     def preset_dir(self) -> Path:
@@ -122,6 +122,14 @@ STAGES = {
             "tune/presets",
         ),
         Stage(
+            "run",
+            "label, train, evaluate, then serve or dpo, as one resumable run: wildreward run FILE",
+            "wildreward.settings.run:RunSettings",
+            "wildreward.workflow.program",
+            "wildreward/presets/run",
+            positional="config",
+        ),
+        Stage(
             "demo",
             "the main job end to end on generated conversations, on one local cluster",
             "wildreward.settings.demo:DemoSettings",
@@ -182,16 +190,18 @@ def _parser(stage: Stage, cls: "type[StageSettings]") -> argparse.ArgumentParser
     """One flag per field. Values are parsed as YAML, so that `--betas '[0.9, 0.95]'` and `--limit null` work."""
     parser = _Parser(
         prog=f"wildreward {stage.name}",
-        usage=f"wildreward {stage.name}{_arguments(stage)} [--config NAME|FILE] [--field VALUE ...]",
+        usage=f"wildreward {stage.name}{_arguments(stage)} [--field VALUE ...]",
         description=stage.summary[0].upper() + stage.summary[1:] + ".",
         argument_default=argparse.SUPPRESS,
         allow_abbrev=False,
         formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=36, width=120),
     )
     names = ", ".join(path.stem for path in sorted(stage.preset_dir.glob("*.yaml"))) or "none"
-    parser.add_argument(
-        "--config", metavar="NAME|FILE", help=f"a shipped preset ({names}) or a YAML file; flags override it"
-    )
+    text = f"a shipped preset ({names}) or a YAML file; flags override it"
+    if stage.positional == "config":
+        parser.add_argument("config", metavar="NAME|FILE", help=text)
+    else:
+        parser.add_argument("--config", metavar="NAME|FILE", help=text)
     for name, field in cls.model_fields.items():
         flag = f"--{name.replace('_', '-')}"
         text = " ".join((field.description or "").split()).replace("%", "%%")
@@ -216,7 +226,9 @@ def _parser(stage: Stage, cls: "type[StageSettings]") -> argparse.ArgumentParser
 
 
 def _arguments(stage: Stage) -> str:
-    return f" {stage.positional.upper()} ..." if stage.positional else ""
+    if stage.positional == "config":
+        return " NAME|FILE"
+    return (f" {stage.positional.upper()} ..." if stage.positional else "") + " [--config NAME|FILE]"
 
 
 class _Parser(argparse.ArgumentParser):
