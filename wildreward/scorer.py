@@ -59,12 +59,14 @@ class CheckpointScorer:
     dtype: str = "float32"
     batch_tokens: int = 8192
     trust_remote_code: bool = False
+    chat_source: str | None = None
+    """The jinja source of --chat-template."""
 
     def load(self) -> "LoadedCheckpoint":
         return LoadedCheckpoint(load_checkpoint(self), self.batch_tokens)
 
     def identity(self) -> str:
-        return f"checkpoint-{fingerprint(self.checkpoint, self.template)}-{self.dtype}"
+        return f"checkpoint-{fingerprint(self.checkpoint, self.template, self.chat_source)}-{self.dtype}"
 
 
 @dataclass(frozen=True)
@@ -88,12 +90,13 @@ def load_checkpoint(source: CheckpointScorer) -> "TextScorer":
 
     directory = local_directory(source.checkpoint)
     template, device, dtype, trusted = source.template, source.device, source.dtype, source.trust_remote_code
+    chat_source = source.chat_source
     model: TextScorer
     if is_scalar(directory):
         own = None if template is None or template == CHAT else InputTemplate.load(Path(template))
-        model = ScalarRewardModel.load(directory, device, dtype, own, trusted)
+        model = ScalarRewardModel.load(directory, device, dtype, own, trusted, chat_source)
     else:
-        model = RewardModel.load(directory, device, dtype, template, trusted)
+        model = RewardModel.load(directory, device, dtype, template, trusted, chat_source)
     model.name = source.checkpoint
     return model
 
