@@ -1,5 +1,6 @@
 """The scorer without transport: a wire request in, a wire answer out, limits checked. HTTP and handles share it."""
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -139,9 +140,25 @@ def _naming(encode: "Callable[[Any], Encoded]") -> "Callable[[tuple[str, Any]], 
         try:
             return encode(value)
         except DataError as error:
-            raise RequestError(422, "invalid_field", str(error), name) from None
+            message, field = _place_of(str(error), name)
+            raise RequestError(422, "invalid_field", message, field) from None
 
     return encode_named
+
+
+def _place_of(message: str, name: str) -> tuple[str, str]:
+    """What is wrong, and where: the message within a conversation, where the request gave messages.
+
+    >>> _place_of("messages[1].content: the reply to score is empty", "items[0].messages")
+    ('the reply to score is empty', 'items[0].messages[1].content')
+    >>> _place_of("messages[1].content: the reply to score is empty", "items[0].responses[2]")
+    ('the reply to score is empty', 'items[0].responses[2]')
+    """
+    found = re.match(r"messages(?P<place>\[\d+\]\.\w+)?: (?P<what>.*)", message, re.DOTALL)
+    if found is None:
+        return message, name
+    is_whole = name.endswith(".messages") or name.startswith("query")
+    return found["what"], name + (found["place"] or "") if is_whole else name
 
 
 def _refuse_cut(encoded: "Sequence[Encoded]", names: Sequence[str], max_tokens: int) -> None:

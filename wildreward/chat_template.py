@@ -46,7 +46,9 @@ def _check_syntax(source: str, path: str) -> None:
     try:
         Environment(extensions=["jinja2.ext.loopcontrols", Generation]).parse(source)  # noqa: S701 parsed, not rendered
     except TemplateSyntaxError as error:
-        raise UsageError(f"--chat-template {path}: line {error.lineno}: not a jinja template: {error.message}") from None
+        raise UsageError(
+            f"--chat-template {path}: line {error.lineno}: not a jinja template: {error.message}"
+        ) from None
 
 
 def check_renders(template: InputTemplate, tokenizer: Any, name: str) -> None:

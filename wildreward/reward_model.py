@@ -106,7 +106,9 @@ def chat_template(tokenizer: Any, config: Any, name: str, source: str | None = N
     Raises CheckpointError where there is none, or the given one cannot render a reply.
     """
     if source is None and not getattr(tokenizer, "chat_template", None):
-        raise CheckpointError(f"{name}: its tokenizer has no chat template; give --template FILE or --chat-template FILE")
+        raise CheckpointError(
+            f"{name}: its tokenizer has no chat template; give --template FILE or --chat-template FILE"
+        )
     limits = (tokenizer.model_max_length, getattr(config, "max_position_embeddings", None), MAX_CHAT_TOKENS)
     template = InputTemplate(min(int(limit) for limit in limits if limit), "chat", chat_template=source)
     check_renders(template, tokenizer, name)
@@ -262,7 +264,9 @@ def _template_of(directory: Path, template: str | None) -> InputTemplate:
     if template is not None:
         return InputTemplate.load(Path(template))
     if not (directory / FILE_NAME).is_file():
-        raise CheckpointError(f"{directory}: no {FILE_NAME}; a checkpoint without one needs --template or --chat-template FILE")
+        raise CheckpointError(
+            f"{directory}: no {FILE_NAME}; a checkpoint without one needs --template or --chat-template FILE"
+        )
     return InputTemplate.load(directory)
 
 
