@@ -7,7 +7,8 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from serve.patience import retry_after, timed_out
+from serve.error_codes import CLIENT_CODES, SERVER_CODES
+from serve.patience import TRANSIENT_STATUSES, Retry, retry_after, timed_out  # noqa: F401 Retry is published here
 from serve.schema import CompareAnswer, ComparedPair, ErrorAnswer, ModelInfo, RequestError, ScoreAnswer, ScoredReply
 
 Message = Mapping[str, str]
@@ -18,6 +19,9 @@ T = TypeVar("T")
 ROUTES = {"get_reward": "/get_reward", "score": "/v1/score", "compare": "/v1/compare", "model": "/v1/model"}
 PIECE = 64
 """Texts of one request."""
+TRANSIENT_CODES = frozenset(
+    code for code, (status, _) in (SERVER_CODES | CLIENT_CODES).items() if status in TRANSIENT_STATUSES
+)
 REJECTIONS_BY_SERVE = frozenset({429, 500, 502, 503})
 """What Serve's proxy answers by itself, without our JSON: its queue is full, or the replica died under the request."""
 

@@ -98,9 +98,7 @@ def check(settings: ServeSettings) -> None:
 
     Raises CheckpointError or UsageError.
     """
-    from wildreward.chat_template import read_chat_template
-    from wildreward.checkpoint import CHAT, check_files
-    from wildreward.template import FILE_NAME, InputTemplate
+    from wildreward.chat_template import check_given
 
     token_digests(settings)
     directory = Path(settings.checkpoint)
@@ -114,11 +112,7 @@ def check(settings: ServeSettings) -> None:
         json.loads((directory / "config.json").read_text(encoding="utf-8"))
     except ValueError as error:
         raise CheckpointError(f"{directory}/config.json: not valid JSON: {error}") from None
-    if settings.template is None and settings.chat_template is None and not (directory / FILE_NAME).is_file():
-        raise CheckpointError(f"{directory}: no {FILE_NAME}; without one give --template FILE or --chat-template FILE")
-    check_files(settings.checkpoint, settings.template, read_chat_template(settings.chat_template))
-    if settings.template != CHAT and settings.chat_template is None:
-        InputTemplate.load(Path(settings.template) if settings.template else directory)
+    check_given(directory, settings.template, settings.chat_template)
 
 
 def _http_address(settings: ServeSettings) -> tuple[str, int]:

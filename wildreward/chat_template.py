@@ -3,11 +3,13 @@
 It is rendered as transformers renders a tokenizer's own: sandboxed, with `bos_token`, `raise_exception` and so on.
 """
 
+from pathlib import Path
 from typing import Any
 
 from wildreward import storage
+from wildreward.checkpoint import CHAT, check_files
 from wildreward.errors import CheckpointError, DataError, UsageError
-from wildreward.template import InputTemplate
+from wildreward.template import FILE_NAME, InputTemplate
 
 PROBE = ({"role": "user", "content": "Which letter comes after w?"}, {"role": "assistant", "content": "x comes next"})
 """What every chat template must be able to render, the reply with it."""
@@ -44,11 +46,20 @@ def _check_syntax(source: str, path: str) -> None:
     if not source.strip():
         raise UsageError(f"--chat-template {path}: the file is empty")
     try:
-        Environment(extensions=["jinja2.ext.loopcontrols", Generation]).parse(source)  # noqa: S701 parsed, not rendered
+        Environment(extensions=["jinja2.ext.loopcontrols", Generation]).parse(source)
     except TemplateSyntaxError as error:
         raise UsageError(
             f"--chat-template {path}: line {error.lineno}: not a jinja template: {error.message}"
         ) from None
+
+
+def check_given(directory: Path, template: str | None, chat_template: str | None) -> None:
+    """What can be known of an ordinal checkpoint's template before loading it. Raises CheckpointError or UsageError."""
+    if template is None and chat_template is None and not (directory / FILE_NAME).is_file():
+        raise CheckpointError(f"{directory}: no {FILE_NAME}; without one give --template FILE or --chat-template FILE")
+    check_files(str(directory), template, read_chat_template(chat_template))
+    if template != CHAT and chat_template is None:
+        InputTemplate.load(Path(template) if template else directory)
 
 
 def check_renders(template: InputTemplate, tokenizer: Any, name: str) -> None:

@@ -210,6 +210,7 @@ class RewardModel(TextScorer):
         dtype: str = "float32",
         template: str | None = None,
         trust_remote_code: bool = False,
+        *,
         chat_source: str | None = None,
     ) -> Self:
         """From a directory; `template` is a file, or "chat" for the tokenizer's own chat template, and `chat_source`

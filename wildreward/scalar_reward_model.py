@@ -30,6 +30,7 @@ class ScalarRewardModel(TextScorer):
         dtype: str = "float32",
         template: InputTemplate | None = None,
         trust_remote_code: bool = False,
+        *,
         chat_source: str | None = None,
     ) -> Self:
         """From a directory or hub id; without `template` by the tokenizer's chat template, or the jinja `chat_source`.

@@ -90,13 +90,12 @@ def load_checkpoint(source: CheckpointScorer) -> "TextScorer":
 
     directory = local_directory(source.checkpoint)
     template, device, dtype, trusted = source.template, source.device, source.dtype, source.trust_remote_code
-    chat_source = source.chat_source
     model: TextScorer
     if is_scalar(directory):
         own = None if template is None or template == CHAT else InputTemplate.load(Path(template))
-        model = ScalarRewardModel.load(directory, device, dtype, own, trusted, chat_source)
+        model = ScalarRewardModel.load(directory, device, dtype, own, trusted, chat_source=source.chat_source)
     else:
-        model = RewardModel.load(directory, device, dtype, template, trusted, chat_source)
+        model = RewardModel.load(directory, device, dtype, template, trusted, chat_source=source.chat_source)
     model.name = source.checkpoint
     return model
 
