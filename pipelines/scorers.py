@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pipelines.served import ServedScorer
 from wildreward.callable_scorer import CallableScorer
+from wildreward.chat_template import read_chat_template
 from wildreward.checkpoint import check_files
 from wildreward.errors import UsageError
 from wildreward.scorer import CheckpointScorer, ScorerSource
@@ -24,6 +25,8 @@ class Placement:
 
 def source_of(settings: ScoringSettings) -> ScorerSource:
     """The recipe of the scorer; what can be wrong with it is found before anything starts. Raises UsageError."""
+    if settings.chat_template and settings.checkpoint is None:
+        raise UsageError("--chat-template: it is for --checkpoint")
     if settings.callable:
         if settings.template:
             raise UsageError("--template: it is for checkpoints and /get_reward URLs; a callable gets conversations")
@@ -32,7 +35,8 @@ def source_of(settings: ScoringSettings) -> ScorerSource:
         return source
     if settings.checkpoint is None:
         return ServedScorer.of(settings.url, settings.handle, settings.template)
-    check_files(settings.checkpoint, settings.template)
+    chat_source = read_chat_template(settings.chat_template)
+    check_files(settings.checkpoint, settings.template, chat_source)
     return CheckpointScorer(
         _absolute(settings.checkpoint),
         settings.template and _absolute(settings.template),
@@ -40,6 +44,7 @@ def source_of(settings: ScoringSettings) -> ScorerSource:
         batch_tokens=settings.batch_tokens,
         trust_remote_code=settings.trust_remote_code,
         calibrated=settings.calibrated,
+        chat_source=chat_source,
     )
 
 

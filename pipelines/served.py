@@ -9,12 +9,13 @@ A bearer token comes from the environment (WILDREWARD_TOKEN) and is never writte
 
 import hashlib
 import os
-import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from serve.calls import PIECE
 from serve.client import HandleClient, HttpClient, SyncClient
 from serve.schema import RequestError, ScoredReply
 from wildreward.errors import UsageError, WildrewardError
@@ -85,18 +86,16 @@ class ServedScorer:
 
 
 class LoadedServed:
-    """Clients of one replica: each thread has its own. A text the server refuses has no score, and the reason."""
+    """The client of one replica, shared by its threads. A text the server refuses has no score, and the reason."""
 
     def __init__(self, source: ServedScorer) -> None:
         self.source = source
-        self._own = threading.local()
         self._pool = ThreadPoolExecutor(IN_FLIGHT, "scoring")
         self._render = _renderer(source.tokenizer) if source.tokenizer else None
 
     def score(self, conversations: Sequence[Conversation]) -> "list[Score | Unscored]":
         """Raises WildrewardError when the scorer cannot be reached or fails."""
-        size = SyncClient.pieces_of
-        pieces = [conversations[at : at + size] for at in range(0, len(conversations), size)]
+        pieces = [conversations[at : at + PIECE] for at in range(0, len(conversations), PIECE)]
         return [score for piece in self._pool.map(self._piece, pieces) for score in piece]
 
     def _piece(self, conversations: Sequence[Conversation]) -> "list[Score | Unscored]":
@@ -113,15 +112,14 @@ class LoadedServed:
     def _ask(self, conversations: Sequence[Conversation]) -> "list[Score]":
         from wildreward.reward_model import Score
 
-        if not hasattr(self._own, "client"):
-            self._own.client = self.source.client()
-        client: SyncClient = self._own.client
         if self._render is not None:
-            rewards = client.rewards([self._render(messages) for messages in conversations])
-            if len(rewards) != len(conversations):
-                raise WildrewardError(f"{self.source.place}: {len(rewards)} rewards for {len(conversations)} texts")
+            rewards = self._client.rewards([self._render(messages) for messages in conversations])
             return [Score(reward) for reward in rewards]
-        return [as_score(reply) for reply in client.score(conversations)]
+        return [as_score(reply) for reply in self._client.score(conversations)]
+
+    @cached_property
+    def _client(self) -> SyncClient:
+        return self.source.client()
 
     def describe(self) -> dict[str, Any]:
         where = {"url": self.source.url} if self.source.url else {"handle": self.source.handle}

@@ -64,6 +64,7 @@ def load_model(settings: ServeSettings) -> Any:
     """The checkpoint on this replica's device, with its number of threads. Raises CheckpointError."""
     import torch
 
+    from wildreward.chat_template import read_chat_template
     from wildreward.reward_model import RewardModel
 
     torch.set_num_threads(settings.threads or max(1, math.ceil(settings.cpus_per_replica)))
@@ -74,6 +75,7 @@ def load_model(settings: ServeSettings) -> Any:
         template=settings.template,
         trust_remote_code=settings.trust_remote_code,
         calibrated=settings.calibrated,
+        chat_source=read_chat_template(settings.chat_template),
     )
 
 

@@ -1,76 +1,73 @@
-"""What the clients send, how they read an answer, and when they try again; the same over HTTP and over a handle."""
+"""What the clients send and how they read an answer; the same over HTTP and over a handle."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from serve.schema import CompareAnswer, ComparedPair, ErrorAnswer, RequestError, ScoreAnswer, ScoredReply
+from serve.error_codes import CLIENT_CODES, SERVER_CODES
+from serve.patience import TRANSIENT_STATUSES, Retry, retry_after, timed_out  # noqa: F401 Retry is published here
+from serve.schema import CompareAnswer, ComparedPair, ErrorAnswer, ModelInfo, RequestError, ScoreAnswer, ScoredReply
 
 Message = Mapping[str, str]
 Prompt = str | Sequence[Message]
+AnyAnswer = TypeVar("AnyAnswer", bound=BaseModel)
+T = TypeVar("T")
 
 ROUTES = {"get_reward": "/get_reward", "score": "/v1/score", "compare": "/v1/compare", "model": "/v1/model"}
-TRANSIENT_CODES = frozenset({"overloaded", "unavailable", "out_of_memory"})
+PIECE = 64
+"""Texts of one request."""
+TRANSIENT_CODES = frozenset(
+    code for code, (status, _) in (SERVER_CODES | CLIENT_CODES).items() if status in TRANSIENT_STATUSES
+)
 REJECTIONS_BY_SERVE = frozenset({429, 500, 502, 503})
 """What Serve's proxy answers by itself, without our JSON: its queue is full, or the replica died under the request."""
 
 
-class Retry:
-    """How often and how long to wait. The server's Retry-After, where given, is the shortest wait."""
-
-    def __init__(self, attempts: int = 5, first_wait_s: float = 0.2, longest_wait_s: float = 10.0) -> None:
-        self.attempts, self.first_wait_s, self.longest_wait_s = attempts, first_wait_s, longest_wait_s
-
-    def waits(self) -> Iterator[float]:
-        for attempt in range(self.attempts - 1):
-            yield min(self.first_wait_s * 2**attempt, self.longest_wait_s)
-
-    @staticmethod
-    def is_worth_it(error: RequestError) -> bool:
-        return error.code in TRANSIENT_CODES
+def score_payloads(conversations: Sequence[Sequence[Message]]) -> list[dict[str, Any]]:
+    items = [{"messages": [dict(message) for message in messages]} for messages in conversations]
+    return [{"items": list(piece)} for piece in _pieces(items)]
 
 
-class Payloads:
-    """What is sent and how an answer is read; the same for all clients. Yields one payload per piece of the input."""
+def reply_payloads(prompt: Prompt, replies: Sequence[str]) -> list[dict[str, Any]]:
+    return [{"items": [{"prompt": _wire_prompt(prompt), "responses": list(piece)}]} for piece in _pieces(replies)]
 
-    pieces_of: int = 64
 
-    def _pieces(self, values: Sequence[Any]) -> Iterator[Sequence[Any]]:
-        for start in range(0, len(values), self.pieces_of):
-            yield values[start : start + self.pieces_of]
+def pair_payloads(pairs: Sequence[tuple[Prompt, str, str]]) -> list[dict[str, Any]]:
+    items = [{"prompt": _wire_prompt(prompt), "a": a, "b": b} for prompt, a, b in pairs]
+    return [{"pairs": list(piece)} for piece in _pieces(items)]
 
-    def _score_payloads(self, conversations: Sequence[Sequence[Message]]) -> list[dict[str, Any]]:
-        items = [{"messages": [dict(message) for message in messages]} for messages in conversations]
-        return [{"items": list(piece)} for piece in self._pieces(items)]
 
-    def _reply_payloads(self, prompt: Prompt, replies: Sequence[str]) -> list[dict[str, Any]]:
-        return [
-            {"items": [{"prompt": _wire_prompt(prompt), "responses": list(piece)}]} for piece in self._pieces(replies)
-        ]
+def text_payloads(texts: Sequence[str]) -> list[dict[str, Any]]:
+    return [{"query": list(piece)} for piece in _pieces(texts)]
 
-    def _pair_payloads(self, pairs: Sequence[tuple[Prompt, str, str]]) -> list[dict[str, Any]]:
-        items = [{"prompt": _wire_prompt(prompt), "a": a, "b": b} for prompt, a, b in pairs]
-        return [{"pairs": list(piece)} for piece in self._pieces(items)]
 
-    def _text_payloads(self, texts: Sequence[str]) -> list[dict[str, Any]]:
-        return [{"query": list(piece)} for piece in self._pieces(texts)]
+def _pieces(values: Sequence[T]) -> Iterator[Sequence[T]]:
+    for start in range(0, len(values), PIECE):
+        yield values[start : start + PIECE]
+
+
+def _wire_prompt(prompt: Prompt) -> Any:
+    return prompt if isinstance(prompt, str) else [dict(message) for message in prompt]
 
 
 def answer_of(status: int, headers: Mapping[str, str], body: bytes) -> Any:
-    """The JSON of a 2xx answer. Raises RequestError for every other."""
+    """The JSON of a 2xx answer. Raises RequestError for every other, and for what is no JSON."""
     if status == 200:
-        return json.loads(body)
-    wait = headers.get("retry-after", "")
-    retry_after_s = int(wait) if wait.isdigit() else None
+        try:
+            return json.loads(body)
+        except ValueError as error:
+            raise RequestError(502, "unexpected_answer", f"the answer is not JSON: {error}") from None
+    wait_s = retry_after(headers.get("retry-after", ""))
     try:
-        error = ErrorAnswer.model_validate_json(body).error
+        error = ErrorAnswer.model_validate_json(body, extra="ignore").error
     except ValueError:
         code = "unavailable" if status in REJECTIONS_BY_SERVE else "http_error"
-        raise RequestError(status, code, body[:200].decode("utf-8", "replace"), None, retry_after_s) from None
-    raise RequestError(status, error.code, error.message, error.field, retry_after_s)
+        status = 503 if code == "unavailable" else status
+        raise RequestError(status, code, body[:200].decode("utf-8", "replace"), None, wait_s) from None
+    raise RequestError(status, error.code, error.message, error.field, wait_s)
 
 
 def unavailable(error: Exception) -> RequestError:
@@ -78,7 +75,7 @@ def unavailable(error: Exception) -> RequestError:
 
 
 @contextmanager
-def handle_errors() -> Iterator[None]:
+def handle_errors(timeout_s: float) -> Iterator[None]:
     """What a handle raises, as the HTTP clients have it: the replica's refusal, or 503 where it is gone or full."""
     from ray.exceptions import RayActorError, RayTaskError
     from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, ReplicaUnavailableError
@@ -87,6 +84,8 @@ def handle_errors() -> Iterator[None]:
         yield
     except (RayActorError, BackPressureError, DeploymentUnavailableError, ReplicaUnavailableError) as error:
         raise unavailable(error) from error
+    except TimeoutError:
+        raise timed_out(timeout_s) from None
     except RayTaskError as error:
         if isinstance(error.cause, RequestError):
             raise error.cause from None
@@ -113,13 +112,14 @@ def auth_headers(token: str | None) -> dict[str, str]:
     return {} if token is None else {"Authorization": f"Bearer {token}"}
 
 
-def replies_of(answers: Sequence[Any]) -> list[ScoredReply]:
-    items = [item for answer in answers for item in ScoreAnswer.model_validate(answer).items]
-    return [reply for item in items for reply in item.responses]
+def replies_of(answers: Sequence[Any], count: int) -> list[ScoredReply]:
+    """Raises RequestError for answers of another shape, or with more or fewer than `count` scores; as all below."""
+    items = [item for answer in answers for item in _read(ScoreAnswer, answer).items]
+    return _counted([reply for item in items for reply in item.responses], count)
 
 
-def pairs_of(answers: Sequence[Any]) -> list[ComparedPair]:
-    return [pair for answer in answers for pair in CompareAnswer.model_validate(answer).pairs]
+def pairs_of(answers: Sequence[Any], count: int) -> list[ComparedPair]:
+    return _counted([pair for answer in answers for pair in _read(CompareAnswer, answer).pairs], count)
 
 
 class _Rewards(BaseModel):
@@ -128,13 +128,25 @@ class _Rewards(BaseModel):
     rewards: list[float]
 
 
-def rewards_of(answers: Sequence[Any]) -> list[float]:
-    """Raises RequestError for an answer of another shape."""
+def rewards_of(answers: Sequence[Any], count: int) -> list[float]:
+    return _counted([reward for answer in answers for reward in _read(_Rewards, answer).rewards], count)
+
+
+def model_of(answer: Any) -> ModelInfo:
+    return _read(ModelInfo, answer)
+
+
+def _read(model: type[AnyAnswer], answer: Any) -> AnyAnswer:
+    """Fields that a newer server adds are passed over."""
     try:
-        return [reward for answer in answers for reward in _Rewards.model_validate(answer).rewards]
+        return model.model_validate(answer, extra="ignore")
     except ValidationError as error:
-        raise RequestError(502, "unexpected_answer", str(error.errors()[0]["msg"]), "rewards") from None
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"])) or None
+        raise RequestError(502, "unexpected_answer", f"the server's answer: {first['msg']}", where) from None
 
 
-def _wire_prompt(prompt: Prompt) -> Any:
-    return prompt if isinstance(prompt, str) else [dict(message) for message in prompt]
+def _counted(found: list[T], count: int) -> list[T]:
+    if len(found) != count:
+        raise RequestError(502, "unexpected_answer", f"the server answered {len(found)} results for {count} questions")
+    return found

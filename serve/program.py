@@ -98,7 +98,7 @@ def check(settings: ServeSettings) -> None:
 
     Raises CheckpointError or UsageError.
     """
-    from wildreward.template import FILE_NAME, InputTemplate
+    from wildreward.chat_template import check_given
 
     token_digests(settings)
     directory = Path(settings.checkpoint)
@@ -112,9 +112,7 @@ def check(settings: ServeSettings) -> None:
         json.loads((directory / "config.json").read_text(encoding="utf-8"))
     except ValueError as error:
         raise CheckpointError(f"{directory}/config.json: not valid JSON: {error}") from None
-    if settings.template is None and not (directory / FILE_NAME).is_file():
-        raise CheckpointError(f"{directory}: no {FILE_NAME}; a checkpoint without one needs --template FILE")
-    InputTemplate.load(Path(settings.template) if settings.template else directory)
+    check_given(directory, settings.template, settings.chat_template)
 
 
 def _http_address(settings: ServeSettings) -> tuple[str, int]:

@@ -1,4 +1,4 @@
-"""The HTTP routes over `Scoring`, and their errors. OpenAPI is at /openapi.json, a page to try them at /docs."""
+"""The HTTP routes over `Scoring`, and their errors (serve/API.md). OpenAPI is at /openapi.json, its page at /docs."""
 
 from collections.abc import Sequence
 from importlib.resources import files
@@ -6,14 +6,15 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from fastapi.openapi.utils import get_openapi
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from starlette.exceptions import HTTPException
 
-from serve.guard import Guard
+from serve.error_codes import GET_STATUSES, POST_STATUSES, declared
+from serve.guard import OPEN_PATHS, Guard
 from serve.schema import (
     CompareAnswer,
     CompareRequest,
-    ErrorAnswer,
     ModelInfo,
     RequestError,
     RewardAnswer,
@@ -24,19 +25,13 @@ from serve.schema import (
     refusal_of,
 )
 from serve.scoring import Admission, Scoring
+from serve.status import ReplicaCounter, StatusAnswer
 from wildreward import __version__
 from wildreward.settings.serve import ServeSettings
 
-STATUSES = {
-    400: "malformed JSON",
-    401: "no valid bearer token",
-    413: "body too large",
-    422: "a field is wrong; `field` names it",
-    503: "overloaded: Retry-After says when to come back",
-    504: "deadline passed",
-}
 PAGE_POLICY = (
-    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; img-src data:"
+    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; img-src data:; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 
 
@@ -45,55 +40,101 @@ def http_app(scoring: Scoring, settings: ServeSettings, digests: Sequence[str], 
     app = FastAPI(
         title="wildreward scorer",
         version=__version__,
-        description="Scores replies with a reward model. `Authorization: Bearer TOKEN` where tokens are configured.",
-        responses={status: {"model": ErrorAnswer, "description": text} for status, text in STATUSES.items()},
+        description="Scores replies with a reward model. Every answer that is not 2xx says why, naming the field.",
+        docs_url=None,  # FastAPI's page loads its scripts from another host; ours is served below
         redoc_url=None,
     )
     _add_errors(app)
     _add_scoring(app, scoring)
-    _add_status(app, scoring)
+    _add_status(app, scoring, settings, admission)
+    _add_pages(app)
+    _describe(app, with_token=bool(digests))
     app.add_middleware(Guard, settings=settings, digests=digests, admission=admission)
     return app
 
 
 def _add_scoring(app: FastAPI, scoring: Scoring) -> None:
-    @app.post("/get_reward", response_model=RewardAnswer)
+    errors = declared(POST_STATUSES)
+
+    @app.post("/get_reward", response_model=RewardAnswer, responses=errors)
     async def get_reward(request: RewardRequest) -> Response:
         """Score finished texts: the shape of WildReward's and OpenRLHF's reward servers."""
         return _json(await scoring.get_reward(request))
 
-    @app.post("/v1/score", response_model=ScoreAnswer)
+    @app.post("/v1/score", response_model=ScoreAnswer, responses=errors)
     async def score(request: ScoreRequest) -> Response:
         """Score conversations, or several replies to one prompt."""
         return _json(await scoring.score(request))
 
-    @app.post("/v1/compare", response_model=CompareAnswer)
+    @app.post("/v1/compare", response_model=CompareAnswer, responses=errors)
     async def compare(request: CompareRequest) -> Response:
-        """Probability that reply A is better than reply B: sigmoid(score A - score B)."""
+        """Probability that reply A is better than reply B, from their class distributions."""
         return _json(await scoring.compare(request))
 
 
-def _add_status(app: FastAPI, scoring: Scoring) -> None:
-    page = files("serve").joinpath("page.html").read_text(encoding="utf-8")
+def _add_status(app: FastAPI, scoring: Scoring, settings: ServeSettings, admission: Admission) -> None:
+    errors = declared(GET_STATUSES)
+    replicas = ReplicaCounter()
 
-    @app.get("/", response_class=HTMLResponse, include_in_schema=False)
-    async def index() -> HTMLResponse:
-        return HTMLResponse(page, headers={"Content-Security-Policy": PAGE_POLICY})
-
-    @app.get("/healthz")
+    @app.get("/healthz", responses=errors)
     async def healthz() -> dict[str, str]:
         """The process is alive."""
         return {"status": "alive"}
 
-    @app.get("/readyz")
+    @app.get("/readyz", responses=errors)
     async def readyz() -> dict[str, str]:
         """The model is loaded."""
         return {"status": "ready", "model": scoring.info.id}
 
-    @app.get("/v1/model", response_model=ModelInfo)
+    @app.get("/v1/model", response_model=ModelInfo, responses=errors)
     async def model() -> Response:
-        """The checkpoint, its head and its template."""
+        """The checkpoint, its head, its classes, its template and its calibration."""
         return _json(scoring.info)
+
+    @app.get("/v1/status", response_model=StatusAnswer, responses=errors)
+    async def status() -> Response:
+        """How many replicas there are, and how long the recent requests of this one took."""
+        answer = StatusAnswer(
+            model=scoring.info.id,
+            replicas=await replicas.count(),
+            min_replicas=settings.min_replicas,
+            max_replicas=settings.max_replicas,
+            ongoing=admission.inside,
+            max_ongoing_requests=admission.limit,
+            latency=scoring.latencies.summary(),
+        )
+        return _json(answer)
+
+
+def _add_pages(app: FastAPI) -> None:
+    """Self-contained: what they need is in the file, and the policy forbids everything else."""
+    for path, name in (("/", "page.html"), ("/docs", "docs.html")):
+        page = files("serve").joinpath(name).read_text(encoding="utf-8")
+        app.add_api_route(path, _page(page), response_class=HTMLResponse, include_in_schema=False)
+
+
+def _page(text: str) -> Any:
+    async def page() -> HTMLResponse:
+        return HTMLResponse(text, headers={"Content-Security-Policy": PAGE_POLICY})
+
+    return page
+
+
+def _describe(app: FastAPI, with_token: bool) -> None:
+    """OpenAPI as FastAPI makes it, and which routes want a bearer token where tokens are configured."""
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            schema = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+            if with_token:
+                schema["components"]["securitySchemes"] = {"bearer": {"type": "http", "scheme": "bearer"}}
+                for path, operations in schema["paths"].items():
+                    for operation in operations.values():
+                        operation["security"] = [] if path in OPEN_PATHS else [{"bearer": []}]
+            app.openapi_schema = schema
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to extend the schema
 
 
 def _add_errors(app: FastAPI) -> None:

@@ -15,7 +15,9 @@ from wildreward.errors import WildrewardError
 class Wire(BaseModel):
     """Base of all wire models: unknown fields are refused, as are numbers that are not finite."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True, protected_namespaces=()
+    )
 
 
 AnyWire = TypeVar("AnyWire", bound=Wire)
@@ -38,15 +40,25 @@ class ChatMessage(Wire):
     content: Text
 
 
-class RewardRequest(Wire):
-    """WildReward's and OpenRLHF's request. A `query` is a finished text: prompt and reply with the template applied.
+HELLO = "What is the capital of France?"
 
-    It is tokenised as it is, with the tokenizer's special tokens for a `plain` checkpoint ([CLS] text [SEP]) and
+
+def _example(value: dict[str, Any]) -> ConfigDict:
+    return ConfigDict(json_schema_extra={"examples": [value]})
+
+
+class RewardRequest(Wire):
+    """WildReward's and OpenRLHF's request.
+
+    A text is tokenised as it is, with the tokenizer's special tokens for a `plain` checkpoint ([CLS] text [SEP]) and
     without for a `chat` one, whose template writes them into the text. Beyond the model's max_tokens its head is cut,
-    so that the reply at its end stays. Prefer `/v1/score`, which applies the checkpoint's template to conversations.
+    so that the reply at its end stays. A conversation is read with the checkpoint's template, as by `/v1/score`.
     """
 
-    query: Annotated[list[Text], Field(min_length=1)]
+    model_config = _example({"query": [f"user: {HELLO} assistant: Paris."]})
+
+    query: Annotated[list[Text | list[ChatMessage]], Field(min_length=1)]
+    """Each a finished text (prompt and reply with a template applied), or a conversation that ends with the reply."""
     prompts: list[Any] | None = None
     """OpenRLHF sends it along; not used, the query holds the prompt."""
     labels: list[Any] | None = None
@@ -57,8 +69,11 @@ class ScoreItem(Wire):
     """One conversation that ends with the reply to score, or one prompt with several replies."""
 
     messages: list[ChatMessage] | None = None
+    """The conversation; or else `prompt` and `responses`."""
     prompt: Text | list[ChatMessage] | None = None
+    """One user message as text, or the messages before the reply."""
     responses: Annotated[list[Text], Field(min_length=1)] | None = None
+    """Replies to the prompt, each scored."""
 
     @model_validator(mode="after")
     def _one_form(self) -> Self:
@@ -76,6 +91,8 @@ class ScoreItem(Wire):
 
 
 class ScoreRequest(Wire):
+    model_config = _example({"items": [{"prompt": HELLO, "responses": ["Paris.", "I do not know."]}]})
+
     items: Annotated[list[ScoreItem], Field(min_length=1)]
 
 
@@ -88,6 +105,8 @@ class Pair(Wire):
 
 
 class CompareRequest(Wire):
+    model_config = _example({"pairs": [{"prompt": HELLO, "a": "Paris.", "b": "I do not know."}]})
+
     pairs: Annotated[list[Pair], Field(min_length=1)]
 
 
@@ -122,7 +141,9 @@ class ComparedPair(Wire):
     a: ScoredReply
     b: ScoredReply
     a_better: float
-    """Probability that A is the better reply: sigmoid(a.score - b.score)."""
+    """Probability that A is the better reply, given that their classes differ: P(class A > class B | differ)."""
+    tied: float
+    """Probability that both are of the same class, as far as the model can tell them apart."""
 
 
 class CompareAnswer(Wire):
@@ -136,7 +157,7 @@ class RewardAnswer(Wire):
     scores: list[float]
     """The same between 0 and 1: (reward - 1) / (classes - 1)."""
     extra_logs: dict[str, list[float]]
-    """What OpenRLHF logs beside the rewards: uncertainty and prompt_tokens_cut of each query."""
+    """What OpenRLHF logs beside the rewards: uncertainty, prompt_tokens_cut and response_tokens_cut of each query."""
 
 
 class ModelInfo(Wire):
@@ -144,26 +165,39 @@ class ModelInfo(Wire):
 
     id: str
     """Checkpoint directory's name and a fingerprint of its files; the same in every answer."""
+    checkpoint: str
+    """Where it was loaded from."""
     architecture: str
     parameters: int
     dtype: str
     head: str
+    """coral, corn or independent."""
     num_classes: int
+    levels: list[str] | None
+    """What the classes 1..C mean; null for a number of classes that has no names."""
     cutpoints: list[float] | None
+    """Of a coral head: P(class > k) = sigmoid((logit - cutpoint k) / temperature)."""
     temperature: float
-    calibrated: bool = False
+    calibrated: bool
     """Whether scores go through `calibration`."""
-    calibration: dict[str, Any] | None = None
-    """The checkpoint's own (wildreward/calibration.py); null where it has none."""
+    calibration: dict[str, Any] | None
+    """How the class probabilities were calibrated after training, as the checkpoint says; null where they were not."""
     template: str
+    """How a conversation becomes text: plain role prefixes, or chat, the tokenizer's or a given chat template."""
+    chat_template: str | None
+    """The jinja source where the template overrides the tokenizer's own."""
     max_tokens: int
+    """Tokens the model reads of a conversation."""
     too_long: str
+    """What happens beyond: cut (and reported), or reject."""
 
 
 class ErrorBody(Wire):
     code: str
+    """Machine-readable; all are in serve/error_codes.py."""
     message: str
     field: str | None = None
+    """The offending place in the request, such as items[2].messages[0].role."""
 
 
 class ErrorAnswer(Wire):
@@ -200,12 +234,18 @@ CODES = {"extra_forbidden": "unknown_field", "missing": "missing_field", "too_sh
 
 
 def refusal_of(errors: Sequence[Any]) -> RequestError:
-    """The first of pydantic's errors as a refusal. The offending value is not repeated: it may be long or private."""
+    """The first of pydantic's errors as a refusal. The offending value is not repeated: it may be long or private.
+
+    Where several types are allowed pydantic has errors for each: the deepest is of the type that was meant.
+    """
     first = errors[0]
     if first["type"] == "json_invalid":
         return RequestError(400, "malformed_json", "the body is not valid JSON")
-    message = first["msg"].removeprefix("Value error, ")
-    return RequestError(422, CODES.get(first["type"], "invalid_field"), message, field_path(first["loc"]))
+    place = field_path(first["loc"]) or ""
+    same = [error for error in errors if (field_path(error["loc"]) or "").startswith(place)]
+    meant = max(same, key=lambda error: len(field_path(error["loc"]) or ""))
+    message = meant["msg"].removeprefix("Value error, ")
+    return RequestError(422, CODES.get(meant["type"], "invalid_field"), message, field_path(meant["loc"]))
 
 
 def field_path(loc: Sequence[int | str]) -> str | None:

@@ -1,6 +1,6 @@
 """The scorer without transport: a wire request in, a wire answer out, limits checked. HTTP and handles share it."""
 
-import math
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -22,8 +22,11 @@ from serve.schema import (
     ScoreRequest,
     with_reply,
 )
-from wildreward.checkpoint import fingerprint
+from serve.status import Latencies
+from wildreward.checkpoint import calibration, fingerprint
 from wildreward.errors import DataError
+from wildreward.preference import probability_better, probability_tied
+from wildreward.scale import class_names
 from wildreward.settings.serve import ServeSettings
 
 if TYPE_CHECKING:
@@ -58,19 +61,25 @@ class Scoring:
     def __init__(self, model: "RewardModel", settings: ServeSettings) -> None:
         self.settings, self.model = settings, model
         self.engine = Engine(model, settings.batch_tokens, settings.batch_wait_s)
-        described = model.describe()
-        known = {name: described[name] for name in ModelInfo.model_fields if name in described}
-        self.info = ModelInfo(id=model_id(Path(settings.checkpoint)), too_long=settings.too_long, **known)
+        self.info = describe(model, settings)
+        self.latencies = Latencies()
 
     async def get_reward(self, request: RewardRequest) -> RewardAnswer:
         names = [f"query[{i}]" for i in range(len(request.query))]
-        scores = await self._score(
-            text_encoder(self.model), request.query, names, [len(text) for text in request.query]
-        )
+        queries = [one if isinstance(one, str) else [dict(message) for message in one] for one in request.query]
+        of_text, of_messages = text_encoder(self.model), conversation_encoder(self.model)
+        with self.latencies.timed():
+            scores = await self._score(
+                lambda query: (of_text if isinstance(query, str) else of_messages)(query),
+                queries,
+                names,
+                [_size(query) for query in queries],
+            )
         rewards = [score.score for score in scores]
         logs = {
             "uncertainty": [score.uncertainty for score in scores],
             "prompt_tokens_cut": [float(score.prompt_tokens_cut or 0) for score in scores],
+            "response_tokens_cut": [float(score.response_tokens_cut or 0) for score in scores],
         }
         span = self.info.num_classes - 1
         return RewardAnswer(rewards=rewards, scores=[(reward - 1) / span for reward in rewards], extra_logs=logs)
@@ -91,14 +100,17 @@ class Scoring:
         names = [f"pairs[{i}].{side}" for i in range(len(request.pairs)) for side in "ab"]
         replies = await self._conversations(sides, names)
         pairs = [
-            ComparedPair(a=a, b=b, a_better=probability_better(a.score, b.score))
+            ComparedPair(
+                a=a, b=b, a_better=probability_better(a.probs, b.probs), tied=probability_tied(a.probs, b.probs)
+            )
             for a, b in zip(replies[::2], replies[1::2], strict=True)
         ]
         return CompareAnswer(model=self.info.id, pairs=pairs)
 
     async def _conversations(self, conversations: list[Conversation], names: list[str]) -> list[ScoredReply]:
-        sizes = [sum(len(message["content"]) for message in messages) for messages in conversations]
-        scores = await self._score(conversation_encoder(self.model), conversations, names, sizes)
+        with self.latencies.timed():
+            sizes = list(map(_size, conversations))
+            scores = await self._score(conversation_encoder(self.model), conversations, names, sizes)
         return [ScoredReply.model_construct(**asdict(score)) for score in scores]
 
     async def _score(
@@ -128,9 +140,25 @@ def _naming(encode: "Callable[[Any], Encoded]") -> "Callable[[tuple[str, Any]], 
         try:
             return encode(value)
         except DataError as error:
-            raise RequestError(422, "invalid_field", str(error), name) from None
+            message, field = _place_of(str(error), name)
+            raise RequestError(422, "invalid_field", message, field) from None
 
     return encode_named
+
+
+def _place_of(message: str, name: str) -> tuple[str, str]:
+    """What is wrong, and where: the message within a conversation, where the request gave messages.
+
+    >>> _place_of("messages[1].content: the reply to score is empty", "items[0].messages")
+    ('the reply to score is empty', 'items[0].messages[1].content')
+    >>> _place_of("messages[1].content: the reply to score is empty", "items[0].responses[2]")
+    ('the reply to score is empty', 'items[0].responses[2]')
+    """
+    found = re.match(r"messages(?P<place>\[\d+\]\.\w+)?: (?P<what>.*)", message, re.DOTALL)
+    if found is None:
+        return message, name
+    is_whole = name.endswith(".messages") or name.startswith("query")
+    return found["what"], name + (found["place"] or "") if is_whole else name
 
 
 def _refuse_cut(encoded: "Sequence[Encoded]", names: Sequence[str], max_tokens: int) -> None:
@@ -141,17 +169,27 @@ def _refuse_cut(encoded: "Sequence[Encoded]", names: Sequence[str], max_tokens: 
             raise RequestError(422, "too_many_tokens", message, name)
 
 
-def probability_better(score_a: float, score_b: float) -> float:
-    """P(A is the better reply) = sigmoid(score A - score B): 1/2 for equal scores, the odds multiply by e per class.
-
-    >>> probability_better(2.0, 2.0), round(probability_better(3.0, 2.0), 4)
-    (0.5, 0.7311)
-    """
-    return 1 / (1 + math.exp(score_b - score_a))
+def _size(query: str | Conversation) -> int:
+    """Characters of a text, or of a conversation's."""
+    return len(query) if isinstance(query, str) else sum(len(message["content"]) for message in query)
 
 
-def model_id(directory: Path) -> str:
-    """Directory name and 12 hex digits of a hash over all of the checkpoint's files."""
+def describe(model: "RewardModel", settings: ServeSettings) -> ModelInfo:
+    """What GET /v1/model says. Raises CheckpointError."""
+    described = model.describe()
+    known = {name: described[name] for name in ModelInfo.model_fields if name in described}
+    return ModelInfo(
+        id=model_id(Path(settings.checkpoint), settings.template, model.template.chat_template),
+        too_long=settings.too_long,
+        levels=class_names(described["num_classes"]),
+        calibration=calibration(Path(settings.checkpoint)),
+        chat_template=model.template.chat_template,
+        **known,
+    )
+
+
+def model_id(directory: Path, template: str | None = None, chat_source: str | None = None) -> str:
+    """Directory name and 12 hex digits of a hash over all of the checkpoint's files, and the template given with it."""
     if not directory.is_dir():
         return directory.as_posix()
-    return f"{directory.resolve().name}@{fingerprint(str(directory))[:12]}"
+    return f"{directory.resolve().name}@{fingerprint(str(directory), template, chat_source)[:12]}"

@@ -15,13 +15,15 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """Header names are in lower case. `arrived`: when its last byte had come, on the loop's clock."""
+    """Header names are in lower case. `arrived`: when its last byte had come, on the loop's clock. `peer`: the port of
+    the client's end of the connection."""
 
     method: str
     target: str
     headers: Mapping[str, str]
     body: bytes
     arrived: float
+    peer: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,8 @@ class _Connection(asyncio.Protocol):
         method, target, _ = first.split(" ")
         self._buffer = rest[size:]
         loop = asyncio.get_running_loop()
-        request = Request(method, target, headers, rest[:size], loop.time())
+        peer = self.transport.get_extra_info("peername")[1]
+        request = Request(method, target, headers, rest[:size], loop.time(), peer)
         self._answering = loop.create_task(self._answer(request))
 
     async def _answer(self, request: Request) -> None:

@@ -34,8 +34,10 @@ def is_directory_name(name: str) -> bool:
     return path.is_dir() or path.is_absolute() or name.startswith(".") or name.count("/") != 1
 
 
-def check_files(name: str, template: str | None) -> None:
+def check_files(name: str, template: str | None, chat_source: str | None = None) -> None:
     """What can be known without loading anything. Raises UsageError naming the flag; a hub id is not looked at."""
+    if template and chat_source:
+        raise UsageError("--chat-template: not together with --template; one of them says how to read the checkpoint")
     if template and template != CHAT and not storage.exists(template):
         raise UsageError(f"--template {template}: no such file; allowed are a template file and {CHAT!r}")
     if not is_directory_name(name):
@@ -45,8 +47,11 @@ def check_files(name: str, template: str | None) -> None:
         raise UsageError(f"--checkpoint {name}: no such directory")
     if not (path / CONFIG).is_file():
         raise UsageError(f"--checkpoint {name}: no {CONFIG} in it; not a reward model")
-    if not template and not (path / FILE_NAME).is_file() and not is_scalar(path):
-        raise UsageError(f"--checkpoint {name}: no {FILE_NAME} in it; give --template FILE")
+    carries_one = (path / FILE_NAME).is_file()
+    if chat_source and carries_one:
+        raise UsageError(f"--chat-template: {name} carries the template it was trained with ({FILE_NAME})")
+    if not template and not chat_source and not carries_one and not is_scalar(path):
+        raise UsageError(f"--checkpoint {name}: no {FILE_NAME} in it; give --template FILE or --chat-template FILE")
 
 
 def is_scalar(directory: Path) -> bool:
@@ -55,6 +60,13 @@ def is_scalar(directory: Path) -> bool:
     labels = config.get("id2label")
     count = len(labels) if isinstance(labels, dict) else config.get("num_labels", 2)
     return count == 1 and "wildreward" not in config
+
+
+def calibration(directory: Path) -> dict[str, Any] | None:
+    """How its class probabilities were calibrated after training, as config.json says. Raises CheckpointError."""
+    described = _config(directory).get("wildreward")
+    found = described.get("calibration") if isinstance(described, dict) else None
+    return found if isinstance(found, dict) else None
 
 
 def _config(directory: Path) -> dict[str, Any]:
@@ -106,7 +118,7 @@ def copy_checkpoint(source: Path, target: str, texts: Mapping[str, str] | None =
         storage.write_bytes(storage.join(target, name), data)
 
 
-def fingerprint(name: str, template: str | None = None) -> str:
+def fingerprint(name: str, template: str | None = None, chat_source: str | None = None) -> str:
     """32 hex digits over the checkpoint's files and the template given with it; of a hub id over its commit.
 
     Every byte is read: a run that trains only the head leaves most of the weights as they were.
@@ -116,6 +128,8 @@ def fingerprint(name: str, template: str | None = None) -> str:
         digest.update(line.encode())
     if template:
         digest.update(template.encode() if template == CHAT else storage.read_text(template).encode())
+    if chat_source:
+        digest.update(b"jinja\n" + chat_source.encode())
     return digest.hexdigest()
 
 

@@ -1,7 +1,7 @@
 """Position bias: does a scorer of pairs answer the mirrored thing when A and B change places?
 
-A pointwise scorer reads one reply at a time, so that the place of a reply in a pair cannot matter: its preference is
-sigmoid(score A - score B), and swapping gives exactly 1 minus it. A judge of pairs has no such guarantee, so it is
+A pointwise scorer reads one reply at a time, so that the place of a reply in a pair cannot matter: its preference
+(wildreward/preference.py) is 1 minus itself when the two are swapped. A judge of pairs has no such guarantee, so it is
 asked both ways:
 
     asked = lambda pairs: [pair.a_better for pair in HttpClient(url).compare(pairs)]

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from wildreward import calibration
 from wildreward.batching import token_batches
 from wildreward.calibration import Calibration
+from wildreward.chat_template import check_renders
 from wildreward.checkpoint import CHAT
 from wildreward.errors import CheckpointError
 from wildreward.ordinal import Cutpoints, HeadKind, decode, ordered
@@ -128,12 +129,19 @@ def default_template(tokenizer: Any, max_tokens: int) -> InputTemplate:
     return InputTemplate(max_tokens=max_tokens, kind="chat" if getattr(tokenizer, "chat_template", None) else "plain")
 
 
-def chat_template(tokenizer: Any, config: Any, name: str) -> InputTemplate:
-    """The tokenizer's own chat template, up to what the model can read. Raises CheckpointError where there is none."""
-    if not getattr(tokenizer, "chat_template", None):
-        raise CheckpointError(f"{name}: its tokenizer has no chat template; give --template FILE")
+def chat_template(tokenizer: Any, config: Any, name: str, source: str | None = None) -> InputTemplate:
+    """The tokenizer's own chat template, or the given jinja source, up to what the model can read.
+
+    Raises CheckpointError where there is none, or the given one cannot render a reply.
+    """
+    if source is None and not getattr(tokenizer, "chat_template", None):
+        raise CheckpointError(
+            f"{name}: its tokenizer has no chat template; give --template FILE or --chat-template FILE"
+        )
     limits = (tokenizer.model_max_length, positions(config), MAX_CHAT_TOKENS)
-    return InputTemplate(max_tokens=min(int(limit) for limit in limits if limit), kind="chat")
+    template = InputTemplate(min(int(limit) for limit in limits if limit), "chat", chat_template=source)
+    check_renders(template, tokenizer, name)
+    return template
 
 
 def save_checkpoint(
@@ -250,15 +258,18 @@ class RewardModel(TextScorer):
         trust_remote_code: bool = False,
         *,
         calibrated: bool = True,
+        chat_source: str | None = None,
     ) -> Self:
-        """From a directory; `template` is a file, or "chat" for the tokenizer's own chat template.
+        """From a directory; `template` is a file, or "chat" for the tokenizer's own chat template, and `chat_source`
+        the jinja source of another one.
 
         `calibrated` False leaves out the checkpoint's calibration.
         Raises CheckpointError naming what is missing or does not fit.
         """
-        found = None if template == CHAT else _template_of(Path(path), template)
+        is_chat = template == CHAT or chat_source is not None
+        found = None if is_chat else _template_of(Path(path), template)
         backbone, tokenizer = from_pretrained(str(path), dtype, trust_remote_code)
-        chosen = found or chat_template(tokenizer, backbone.config, str(path))
+        chosen = found or chat_template(tokenizer, backbone.config, str(path), chat_source)
         described = _described(backbone.config, str(path))
         check_positions(backbone.config, chosen, str(path))
         model = OrdinalModel(backbone, described["head"], described.get("cutpoints"))
@@ -326,7 +337,9 @@ def _template_of(directory: Path, template: str | None) -> InputTemplate:
     if template is not None:
         return InputTemplate.load(Path(template))
     if not (directory / FILE_NAME).is_file():
-        raise CheckpointError(f"{directory}: no {FILE_NAME}; a checkpoint without one needs --template FILE")
+        raise CheckpointError(
+            f"{directory}: no {FILE_NAME}; a checkpoint without one needs --template or --chat-template FILE"
+        )
     return InputTemplate.load(directory)
 
 

@@ -30,13 +30,18 @@ class ScalarRewardModel(TextScorer):
         dtype: str = "float32",
         template: InputTemplate | None = None,
         trust_remote_code: bool = False,
+        *,
+        chat_source: str | None = None,
     ) -> Self:
-        """From a directory or hub id; `template` None is the tokenizer's chat template. Raises CheckpointError."""
+        """From a directory or hub id; without `template` by the tokenizer's chat template, or the jinja `chat_source`.
+
+        Raises CheckpointError.
+        """
         name = str(path)
         model, tokenizer = from_pretrained(name, dtype, trust_remote_code, must_pad=False)
         if model.config.num_labels != 1 or getattr(model.config, CONFIG_KEY, None) is not None:
             raise CheckpointError(f"{name}/config.json: not a scalar reward model: {model.config.num_labels} labels")
-        chosen = template or chat_template(tokenizer, model.config, name)
+        chosen = template or chat_template(tokenizer, model.config, name, chat_source)
         check_positions(model.config, chosen, name)
         return cls(model.to(device), tokenizer, chosen, name)
 

@@ -39,3 +39,13 @@ def class_of(level: int, class_map: Mapping[int, int] = FOUR_CLASSES) -> int | N
     if level not in LEVEL_NAMES:
         raise ValueError(f"level: found {level!r}; allowed are {LEVELS}")
     return class_map.get(level)
+
+
+def class_names(num_classes: int) -> list[str] | None:
+    """What the classes 1..C mean: of the paper's four, or of all five levels. None for other numbers of classes.
+
+    >>> class_names(4)
+    ['rejection', 'error correction', 'positive engagement', 'satisfaction']
+    """
+    kept = {len(FOUR_CLASSES): sorted(FOUR_CLASSES), len(LEVELS): list(LEVELS)}.get(num_classes)
+    return None if kept is None else [LEVEL_NAMES[level] for level in kept]

@@ -61,13 +61,16 @@ class CheckpointScorer:
     trust_remote_code: bool = False
     calibrated: bool = True
     """Let scores go through the checkpoint's calibration, where it has one."""
+    chat_source: str | None = None
+    """The jinja source of --chat-template."""
 
     def load(self) -> "LoadedCheckpoint":
         return LoadedCheckpoint(load_checkpoint(self), self.batch_tokens)
 
     def identity(self) -> str:
         raw = "" if self.calibrated else "-raw"
-        return f"checkpoint-{fingerprint(self.checkpoint, self.template)}-{self.dtype}{raw}"
+        files = fingerprint(self.checkpoint, self.template, self.chat_source)
+        return f"checkpoint-{files}-{self.dtype}{raw}"
 
 
 @dataclass(frozen=True)
@@ -94,9 +97,11 @@ def load_checkpoint(source: CheckpointScorer) -> "TextScorer":
     model: TextScorer
     if is_scalar(directory):
         own = None if template is None or template == CHAT else InputTemplate.load(Path(template))
-        model = ScalarRewardModel.load(directory, device, dtype, own, trusted)
+        model = ScalarRewardModel.load(directory, device, dtype, own, trusted, chat_source=source.chat_source)
     else:
-        model = RewardModel.load(directory, device, dtype, template, trusted, calibrated=source.calibrated)
+        model = RewardModel.load(
+            directory, device, dtype, template, trusted, calibrated=source.calibrated, chat_source=source.chat_source
+        )
     model.name = source.checkpoint
     return model
 

@@ -45,6 +45,18 @@ class InputTemplate:
             _encode_chat(self, messages, tokenizer) if self.kind == "chat" else _encode_plain(self, messages, tokenizer)
         )
 
+    def render(self, messages: Sequence[Message], tokenizer: Any) -> str:
+        """The text of kind `chat`. Raises DataError where the chat template cannot render these messages.
+
+        Jinja turns what a template says with raise_exception into a TemplateError; mixing types gives a TypeError.
+        """
+        from jinja2 import TemplateError
+
+        try:
+            return str(tokenizer.apply_chat_template(messages, tokenize=False, chat_template=self.chat_template))
+        except (TemplateError, TypeError) as error:
+            raise DataError(f"messages: the chat template refuses them: {error}") from None
+
     def encode_text(self, text: str, tokenizer: Any) -> Encoded:
         """Token ids of a text that already went through a template; its head is cut where it is too long."""
         ids = tokenizer(text, add_special_tokens=self.kind == "plain", verbose=False)["input_ids"]
@@ -126,8 +138,7 @@ def _encode_chat(template: InputTemplate, messages: Sequence[Message], tokenizer
         ]
         if len(shortened) < len(messages):
             shortened = _from_user(shortened)
-        text = tokenizer.apply_chat_template(shortened, tokenize=False, chat_template=template.chat_template)
-        input_ids = _ids(tokenizer, text)
+        input_ids = _ids(tokenizer, template.render(shortened, tokenizer))
         if len(input_ids) <= template.max_tokens:
             return _encoded(input_ids, contents, kept)
         budget -= len(input_ids) - template.max_tokens

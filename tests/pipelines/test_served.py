@@ -4,6 +4,7 @@ import json
 import math
 import threading
 from collections.abc import Iterator
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from transformers import AutoTokenizer
 
 from pipelines.served import ServedScorer
+from serve.patience import Retry
 from wildreward.errors import UsageError, WildrewardError
 from wildreward.minilm import minilm_directory
 from wildreward.scorer import Unscored, score_each
@@ -83,7 +85,7 @@ def test_what_a_url_needs_and_does_not_take_is_told(server: str, tokenizer: str)
 
 
 def test_a_scorer_that_does_not_answer_is_one_plain_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("serve.calls.Retry.waits", lambda self: iter(()))
+    monkeypatch.setattr("serve.client.Retry", partial(Retry, attempts=1))
     with pytest.raises(WildrewardError, match=r"--url http://127\.0\.0\.1:9: no scorer answers there: 503 unavailable"):
         ServedScorer.of("http://127.0.0.1:9", None, None).identity()
     with pytest.raises(WildrewardError, match=r"--url http://127\.0\.0\.1:9: 503 unavailable"):

@@ -47,8 +47,8 @@ def local_scorer(checkpoint: Path) -> Iterator[LocalScorer]:
     running: list[tuple[uvicorn.Server, threading.Thread]] = []
 
     def start(digests: Sequence[str] = (), model: RewardModel | None = None, **settings: Any) -> str:
-        chosen = ServeSettings(checkpoint=str(checkpoint), **settings)
-        scoring = Scoring(model or RewardModel.load(checkpoint), chosen)
+        chosen = ServeSettings(**{"checkpoint": str(checkpoint)} | settings)
+        scoring = Scoring(model or RewardModel.load(chosen.checkpoint), chosen)
         app = http_app(scoring, chosen, digests, Admission(chosen.max_ongoing_requests, chosen.retry_after_s))
         server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error"))
         thread = threading.Thread(target=server.run, daemon=True)

@@ -4,36 +4,74 @@ import asyncio
 import os
 import signal
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 
-from serve.calls import Retry, answer_of
-from serve.client import AsyncHandleClient, AsyncHttpClient, HandleClient, HttpClient, SyncClient
-from serve.schema import RequestError
+from serve.client import AsyncHandleClient, AsyncHttpClient, HandleClient, HttpClient
+from serve.patience import Retry
+from serve.schema import ComparedPair, RequestError, ScoredReply
 from tests.serve.conftest import LocalScorer, SlowModel, in_background
 from tests.serve.test_engine import FP32_TOLERANCE, conversation
 from wildreward.position import swap_check
 from wildreward.reward_model import RewardModel
 
 PAIRS = [("q", "yes", "no"), ("q", "no", "yes")]
+TALKS = [conversation(words % 40 + 1, words) for words in range(150)]
+"""Three pieces."""
 
 
-def everything(scorer: SyncClient) -> list[float]:
-    """What code written for one client gets from another."""
-    replies = scorer.score([conversation(words) for words in (3, 50, 9)]) + scorer.score_replies("q", ["yes", "no"])
-    compared = scorer.compare(PAIRS)
-    return [reply.score for reply in replies] + [pair.a_better for pair in compared] + scorer.rewards(["a", "b c"])
+class Caller:
+    """Calls a client of either kind as code of that kind would."""
+
+    def __init__(self, kind: str, url: str) -> None:
+        self._runner = asyncio.Runner()
+        made: dict[str, Callable[[], Any]] = {
+            "http": lambda: HttpClient(url),
+            "async http": lambda: AsyncHttpClient(url),
+            "handle": HandleClient.of,
+            "async handle": AsyncHandleClient.of,
+        }
+        self._client = made[kind]()
+
+    def __call__(self, method: str, *arguments: Any) -> Any:
+        answer = getattr(self._client, method)(*arguments)
+        return self._runner.run(answer) if asyncio.iscoroutine(answer) else answer
 
 
-def test_code_written_for_the_http_client_runs_on_the_handle(scorer_url: str, model: RewardModel) -> None:
-    with HttpClient(scorer_url) as scorer:
-        over_http = everything(scorer)
-        assert scorer.model() == HandleClient.of().model()
-    assert everything(HandleClient.of()) == pytest.approx(over_http, abs=FP32_TOLERANCE)
-    direct = [score.score for score in model.score([conversation(words) for words in (3, 50, 9)])]
-    assert over_http[:3] == pytest.approx(direct, abs=FP32_TOLERANCE)
+@pytest.mark.parametrize("kind", ["http", "async http", "handle", "async handle"])
+def test_the_same_calls_give_the_same_typed_answers_on_all_four_clients(
+    kind: str, scorer_url: str, model: RewardModel
+) -> None:
+    call = Caller(kind, scorer_url)
+    replies: list[ScoredReply] = call("score", TALKS)
+    direct = model.score(TALKS)
+    assert [reply.score for reply in replies] == pytest.approx([score.score for score in direct], abs=FP32_TOLERANCE)
+    assert [reply.tokens for reply in replies] == [score.tokens for score in direct]
+
+    first, second = call("score_replies", "q", ["yes", "no"])
+    compared: list[ComparedPair] = call("compare", PAIRS)
+    assert compared[0].a.score == pytest.approx(first.score, abs=FP32_TOLERANCE)
+    assert compared[0].b.score == pytest.approx(second.score, abs=FP32_TOLERANCE)
+    assert compared[0].a_better == pytest.approx(1 - compared[1].a_better, abs=FP32_TOLERANCE)
+
+    encoded = [model.template.encode_text(text, model.tokenizer) for text in ("a", "b c")]
+    expected = [score.score for score in model.score_encoded(encoded)]
+    assert call("rewards", ["a", "b c"]) == pytest.approx(expected, abs=FP32_TOLERANCE)
+    assert call("model").id == httpx2.get(f"{scorer_url}/v1/model").json()["id"]
+    assert [call(name, *empty) for name, *empty in (("score", []), ("score_replies", "q", []), ("rewards", []))] == [
+        [],
+        [],
+        [],
+    ]
+
+    with pytest.raises(RequestError) as refused:
+        call("score_replies", "prompt", ["a reply", ""])
+    assert (refused.value.status, refused.value.code) == (422, "invalid_field")
+    assert refused.value.field == "items[0].responses[1]"
 
 
 def test_the_order_in_which_two_replies_are_shown_does_not_matter(scorer_url: str) -> None:
@@ -42,27 +80,6 @@ def test_the_order_in_which_two_replies_are_shown_does_not_matter(scorer_url: st
         found = swap_check(lambda pairs: [pair.a_better for pair in scorer.compare(pairs)], asked)
     assert (found.consistent, found.for_first, found.for_second) == (3, 0, 0)
     assert found.largest_gap < FP32_TOLERANCE
-
-
-def test_the_async_clients_agree_and_send_long_lists_in_pieces(scorer_url: str, model: RewardModel) -> None:
-    conversations = [conversation(words % 40 + 1, words) for words in range(150)]
-
-    async def both() -> tuple[list[Any], list[Any]]:
-        async with AsyncHttpClient(scorer_url) as scorer:
-            return await scorer.score(conversations), await AsyncHandleClient.of().score(conversations)
-
-    direct = [score.score for score in model.score(conversations)]
-    for got in asyncio.run(both()):
-        assert [reply.score for reply in got] == pytest.approx(direct, abs=FP32_TOLERANCE)
-
-
-@pytest.mark.parametrize("over_http", [True, False])
-def test_a_refusal_is_raised_with_its_code_and_field(scorer_url: str, over_http: bool) -> None:
-    scorer = HttpClient(scorer_url) if over_http else HandleClient.of()
-    with pytest.raises(RequestError) as refused:
-        scorer.score_replies("prompt", ["a reply", ""])
-    assert (refused.value.status, refused.value.code) == (422, "invalid_field")
-    assert refused.value.field == "items[0].responses[1]"
 
 
 def test_an_overloaded_scorer_is_asked_again_after_the_wait(local_scorer: LocalScorer, slow_model: SlowModel) -> None:
@@ -74,19 +91,6 @@ def test_an_overloaded_scorer_is_asked_again_after_the_wait(local_scorer: LocalS
         threading.Timer(0.3, slow_model.go.set).start()
         second = HttpClient(url).rewards(["second"])
     assert len(first[0]) == len(second) == 1
-
-
-def test_an_unreachable_scorer_is_an_error_and_never_a_score() -> None:
-    with pytest.raises(RequestError, match="unavailable"):
-        HttpClient("http://127.0.0.1:9", retry=Retry(attempts=2, first_wait_s=0.01)).rewards(["a"])
-
-
-def test_an_answer_without_our_error_shape_is_read_by_its_status() -> None:
-    with pytest.raises(RequestError, match="unavailable") as refused:
-        answer_of(503, {"retry-after": "2"}, b"queue full")
-    assert refused.value.retry_after_s == 2
-    with pytest.raises(RequestError, match="http_error"):
-        answer_of(418, {}, b"<html>")
 
 
 def test_a_killed_replica_under_load_loses_no_request_and_gives_no_wrong_score(

@@ -30,6 +30,7 @@ def test_a_prompt_may_be_messages_of_its_own() -> None:
         (RewardRequest, {"query": []}, "empty_list", "query"),
         (RewardRequest, {"query": "text"}, "invalid_field", "query"),
         (RewardRequest, {"query": ["a", 1]}, "invalid_field", "query[1]"),
+        (RewardRequest, {"query": [[{"role": "user"}]]}, "missing_field", "query[0][0].content"),
         (RewardRequest, {}, "missing_field", "query"),
         (RewardRequest, {"query": ["a"], "queries": []}, "unknown_field", "queries"),
         (RewardRequest, [], "invalid_field", None),

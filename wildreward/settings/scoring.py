@@ -16,6 +16,9 @@ class CheckpointSettings(StageSettings):
     """Template file (wildreward_template.json) for a checkpoint that carries none, or "chat" for its tokenizer's own
     chat template, which a scalar reward model is read with anyway."""
 
+    chat_template: str | None = None
+    """Jinja file that renders conversations, for a checkpoint without a template of its own."""
+
     trust_remote_code: bool = False
     """Run model code that the checkpoint brings along."""
 

@@ -16,7 +16,11 @@ class ServeSettings(StageSettings):
     """Checkpoint directory of a reward model (what `wildreward train` writes), on a path every replica can read."""
 
     template: str | None = None
-    """Template file for a checkpoint that has none beside its weights."""
+    """Template file (wildreward_template.json) for a checkpoint that has none beside its weights, or "chat" for its
+    tokenizer's own chat template."""
+
+    chat_template: str | None = None
+    """Jinja file that renders conversations, for a checkpoint without a template; on a path every replica can read."""
 
     trust_remote_code: bool = False
     """Run the model code a checkpoint brings along. Only for checkpoints you trust."""
