@@ -10,6 +10,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response
 from starlette.exceptions import HTTPException
 
 from serve.guard import Guard
+from serve.metrics import metrics
 from serve.schema import (
     CompareAnswer,
     CompareRequest,
@@ -52,7 +53,7 @@ def http_app(scoring: Scoring, settings: ServeSettings, digests: Sequence[str], 
     _add_errors(app)
     _add_scoring(app, scoring)
     _add_status(app, scoring)
-    app.add_middleware(Guard, settings=settings, digests=digests, admission=admission)
+    app.add_middleware(Guard, settings=settings, digests=digests, admission=admission, model_id=scoring.info.id)
     return app
 
 
@@ -118,6 +119,7 @@ def _add_errors(app: FastAPI) -> None:
 
 
 def _refusal(refusal: RequestError, headers: Any = None) -> Response:
+    metrics().refusal(refusal.code)
     extra = dict(headers or {})
     if refusal.retry_after_s is not None:
         extra["Retry-After"] = str(refusal.retry_after_s)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from serve.engine import Engine, conversation_encoder, text_encoder
+from serve.metrics import metrics
 from serve.schema import (
     CompareAnswer,
     ComparedPair,
@@ -45,11 +46,15 @@ class Admission:
         if self.inside >= self.limit:
             message = f"this replica already holds {self.limit} requests; try again after {self.retry_after_s} s"
             raise RequestError(503, "overloaded", message, retry_after_s=self.retry_after_s)
-        self.inside += 1
+        self._count(1)
         try:
             yield
         finally:
-            self.inside -= 1
+            self._count(-1)
+
+    def _count(self, more: int) -> None:
+        self.inside += more
+        metrics().inside(self.inside)
 
 
 class Scoring:
@@ -61,6 +66,7 @@ class Scoring:
         described = model.describe()
         known = {name: described[name] for name in ModelInfo.model_fields if name in described}
         self.info = ModelInfo(id=model_id(Path(settings.checkpoint)), too_long=settings.too_long, **known)
+        metrics().loaded(self.info)
 
     async def get_reward(self, request: RewardRequest) -> RewardAnswer:
         names = [f"query[{i}]" for i in range(len(request.query))]

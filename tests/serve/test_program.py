@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from serve.app import build
-from serve.guard import token_digests
-from serve.program import check, run, start
+from serve.canary import check_files
+from serve.program import run, start
+from serve.tokens import token_digests
 from wildreward.errors import CheckpointError, UsageError, WildrewardError
 from wildreward.settings.serve import ServeSettings
 
@@ -41,7 +42,7 @@ def test_an_incomplete_checkpoint_is_refused_before_anything_starts(
 def test_a_template_file_stands_in_for_a_missing_one(checkpoint: Path, tmp_path: Path) -> None:
     bare = shutil.copytree(checkpoint, tmp_path / "bare")
     template = shutil.move(bare / "wildreward_template.json", tmp_path / "template.json")
-    check(settings_for(bare, template=str(template)))
+    check_files(settings_for(bare, template=str(template)))
 
 
 def test_settings_that_contradict_are_refused() -> None:

@@ -30,6 +30,9 @@ class ServeSettings(StageSettings):
     app_name: str = Field(default="wildreward", min_length=1)
     """Name of the Serve application; in-cluster clients find the deployment by it."""
 
+    route_prefix: str = Field(default="/", pattern=r"^/([\w.~-]+(/[\w.~-]+)*)?$")
+    """Path under which the routes are; a second scorer on the same cluster needs one of its own."""
+
     detach: bool = False
     """Leave the scorer running in the cluster and return. Needs a cluster that outlives this command (--address)."""
 
@@ -50,6 +53,16 @@ class ServeSettings(StageSettings):
 
     downscale_delay_s: float = Field(default=60.0, ge=0)
     """Seconds of lower load before replicas are removed."""
+
+    load_window_s: float = Field(default=10.0, gt=0)
+    """Seconds over which autoscaling averages the load."""
+
+    update_surge_percent: int = Field(default=25, ge=0, le=100)
+    """Replicas of a new version that may run beside the old ones during an update, in percent of the replicas, rounded
+    up. 0 needs no room, but stops an old replica before its successor has loaded: requests wait meanwhile."""
+
+    allow_incompatible: bool = False
+    """Let an update change the template, the number of classes, or take the tokens away."""
 
     max_ongoing_requests: int = Field(default=256, ge=1)
     """Scoring requests a replica holds, running and waiting; one more is answered 503 with Retry-After at once."""
@@ -97,7 +110,8 @@ class ServeSettings(StageSettings):
     """Environment variable with the accepted bearer tokens, separated by commas. Unset: no token is asked for."""
 
     token_file: str | None = None
-    """File with accepted bearer tokens, one a line; besides those of the environment."""
+    """File with accepted bearer tokens, one a line, on a path every replica can read; besides those of the environment.
+    Replicas read it again when it changes."""
 
     access_log: bool = False
     """Write one line a request to the Serve logs."""
@@ -107,6 +121,15 @@ class ServeSettings(StageSettings):
         if self.min_replicas > self.max_replicas:
             raise ValueError(
                 f"min_replicas: found {self.min_replicas}; at most max_replicas {self.max_replicas} is allowed"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _target_can_be_reached(self) -> Self:
+        if self.max_replicas > self.min_replicas and self.target_ongoing_requests > self.max_ongoing_requests:
+            raise ValueError(
+                f"target_ongoing_requests: found {self.target_ongoing_requests:g}; at most max_ongoing_requests "
+                f"{self.max_ongoing_requests} is allowed: a replica refuses what is beyond, and would never scale"
             )
         return self
 
