@@ -17,7 +17,7 @@ from typing import Any
 from ray import serve as ray_serve
 from ray.serve.config import AutoscalingConfig, BackpressureConfig
 
-from serve.canary import check_model, load_model
+from serve.canary import check_model, load_model, meaning_of
 from serve.metrics import metrics
 from serve.schema import CompareRequest, RequestError, RewardRequest, ScoreRequest, Wire, parse
 from serve.scoring import Admission, Scoring
@@ -45,6 +45,7 @@ class Scorer:
         self._admission = Admission(self.settings.max_ongoing_requests, self.settings.retry_after_s)
         model = load_model(self.settings)
         check_model(model)
+        self._meaning = meaning_of(model)
         self._scoring = Scoring(model, self.settings)
 
     def __serve_build_asgi_app__(self) -> Any:
@@ -66,7 +67,12 @@ class Scorer:
 
     async def deployed(self) -> dict[str, Any]:
         """What this replica runs, so that an update can be compared with it, and undone."""
-        return {"settings": self.settings.model_dump(mode="json"), "digests": self._digests, "info": await self.model()}
+        return {
+            "settings": self.settings.model_dump(mode="json"),
+            "digests": self._digests,
+            "id": self._scoring.info.id,
+            "meaning": self._meaning,
+        }
 
     async def _handle(self, route: str, method: Any, request: type[Wire], payload: Any) -> dict[str, Any]:
         """Admission, deadline and counting as over HTTP. Raises RequestError."""

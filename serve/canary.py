@@ -6,6 +6,7 @@ with a replica's resources before any running replica is touched.
 
 import json
 import math
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -66,8 +67,14 @@ def check_model(model: Any) -> None:
         raise CheckpointError(f"{model.name}: a fixed text scores {scored.score}, not within 1..{model.num_classes}")
 
 
+def meaning_of(model: Any) -> dict[str, Any]:
+    """What callers rely on: the scale, and how a conversation becomes text. The length may differ."""
+    template = {name: value for name, value in asdict(model.template).items() if name != "max_tokens"}
+    return {"num_classes": model.num_classes, "template": template}
+
+
 def score_once(settings: ServeSettings) -> dict[str, Any]:
-    """Load the checkpoint in a task of its own on a replica's kind of device; what `/v1/model` would say of it.
+    """Load the checkpoint in a task of its own on a replica's kind of device; its `meaning_of`.
 
     Raises CheckpointError with what is wrong, or WildrewardError where the cluster has no room for it in time.
     """
@@ -75,10 +82,10 @@ def score_once(settings: ServeSettings) -> dict[str, Any]:
     from ray.exceptions import GetTimeoutError, RayTaskError, WorkerCrashedError
 
     # CPUs are not asked for: the task is short, and a full cluster must be able to take an update.
-    task = ray.remote(num_cpus=0, num_gpus=settings.gpus_per_replica, max_retries=0)(_describe)
+    task = ray.remote(num_cpus=0, num_gpus=settings.gpus_per_replica, max_retries=0)(_load_and_score)
     answer = task.remote(settings.model_dump(mode="json"))
     try:
-        described: dict[str, Any] = ray.get(answer, timeout=settings.start_timeout_s)
+        meaning: dict[str, Any] = ray.get(answer, timeout=settings.start_timeout_s)
     except GetTimeoutError:
         ray.cancel(answer, force=True)
         raise WildrewardError(
@@ -91,11 +98,11 @@ def score_once(settings: ServeSettings) -> dict[str, Any]:
         if isinstance(error.cause, WildrewardError):
             raise error.cause from None
         raise
-    return described
+    return meaning
 
 
-def _describe(settings: dict[str, Any]) -> dict[str, Any]:
+def _load_and_score(settings: dict[str, Any]) -> dict[str, Any]:
     parsed = ServeSettings.parse(settings)
     model = load_model(parsed)
     check_model(model)
-    return {name: model.describe()[name] for name in ("head", "num_classes", "template", "max_tokens")}
+    return meaning_of(model)

@@ -26,7 +26,7 @@ CONTROLLER_OPTIONS = {
 """For `serve.start`; serve/deploy.yaml says the same. Proxies inherit the controller's environment."""
 
 SCORING = ("/get_reward", "/v1/score", "/v1/compare")
-ROUTES = (*SCORING, "/v1/model", "/healthz", "/readyz")
+ROUTES = (*SCORING, "/v1/model", "/v1/status", "/healthz", "/readyz")
 
 SHED_S = 0.1
 """How long a proxy remembers that a replica was full; then one request may find out whether it still is."""
@@ -89,8 +89,9 @@ class Answer:
     """What is sent back: a replica's answer as it is, Serve's own plain text as JSON, nothing at all as 503."""
 
     def __init__(self, send: Send) -> None:
-        self._send, self._started, self._held = send, False, None
-        self._held: tuple[int, int | None] | None
+        self._send, self._started = send, False
+        self._held: tuple[int, int | None] | None = None
+        """Status and wait of an answer of Serve's own, until its text is there."""
         self.retry_after_s: int | None = None
         """Of a 503 that says to come back."""
 
@@ -116,7 +117,7 @@ class Answer:
     async def finish(self) -> None:
         """A replica that died, or was replaced, under the request leaves it without any answer."""
         if not self._started:
-            await self.refuse(RequestError(503, "unavailable", "the replica died; nothing was scored", None, 1))
+            await self.refuse(RequestError(503, "unavailable", "the replica died; nothing was scored", None, 0))
 
     async def refuse(self, refusal: RequestError) -> None:
         self._started = True

@@ -5,6 +5,7 @@ deployment and replica, on the metrics port of each node (`ray start --metrics-e
 """
 
 from functools import cache
+from typing import Any
 
 from ray.serve.metrics import Counter, Gauge, Histogram
 
@@ -14,7 +15,8 @@ PREFIX = "wildreward_serve"
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 ITEMS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 TOKENS = (64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768, 65536)
-ROUTES = frozenset({"/", "/get_reward", "/v1/score", "/v1/compare", "/v1/model", "/healthz", "/readyz"})
+MODEL_TAGS: Any = ("model", "head", "dtype", "template")
+ROUTES = frozenset({"/", "/get_reward", "/v1/score", "/v1/compare", "/v1/model", "/v1/status", "/healthz", "/readyz"})
 
 
 class ServeMetrics:
@@ -31,9 +33,7 @@ class ServeMetrics:
         self._wait_s = _histogram("queue_wait_seconds", "How long the oldest of a batch waited for it", SECONDS)
         self._model_s = _histogram("model_seconds", "One batch in the model", SECONDS)
         self._inside = Gauge(f"{PREFIX}_in_flight", "Scoring requests inside the replica")
-        self._model = Gauge(
-            f"{PREFIX}_model_info", "1 for the loaded model", tag_keys=("model", "head", "dtype", "template")
-        )
+        self._model = Gauge(f"{PREFIX}_model_info", "1 for the loaded model", tag_keys=MODEL_TAGS)
 
     def request(self, path: str, status: int, seconds: float, transport: str = "http") -> None:
         route = path if path in ROUTES else "other"
@@ -56,7 +56,8 @@ class ServeMetrics:
         self._inside.set(requests)
 
     def loaded(self, info: ModelInfo) -> None:
-        self._model.set(1, {"model": info.id, "head": info.head, "dtype": info.dtype, "template": info.template})
+        values = (info.id, info.head, info.dtype, info.template)
+        self._model.set(1, dict(zip(MODEL_TAGS, values, strict=True)))
 
 
 @cache
@@ -65,9 +66,9 @@ def metrics() -> ServeMetrics:
     return ServeMetrics()
 
 
-def _counter(name: str, meaning: str, *tags: str) -> Counter:
+def _counter(name: str, meaning: str, *tags: Any) -> Counter:
     return Counter(f"{PREFIX}_{name}", meaning, tag_keys=tags)
 
 
-def _histogram(name: str, meaning: str, edges: tuple[float, ...], *tags: str) -> Histogram:
+def _histogram(name: str, meaning: str, edges: tuple[float, ...], *tags: Any) -> Histogram:
     return Histogram(f"{PREFIX}_{name}", meaning, boundaries=list(edges), tag_keys=tags)

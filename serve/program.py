@@ -93,7 +93,7 @@ def start(settings: ServeSettings) -> str:
             stop(settings.app_name)
         raise
     if before is not None:
-        print(f"updated {settings.app_name}: {before.info['id']} -> {settings.checkpoint}", file=sys.stderr)
+        print(f"updated {settings.app_name}: {before.id} -> {settings.checkpoint}", file=sys.stderr)
     return f"http://{_reachable(host)}:{port}{settings.route_prefix.rstrip('/')}"
 
 

@@ -23,7 +23,8 @@ class Deployed:
 
     settings: ServeSettings
     digests: list[str]
-    info: dict[str, Any]
+    id: str
+    meaning: dict[str, Any]
 
 
 def roll_out(settings: ServeSettings, digests: list[str]) -> Deployed | None:
@@ -32,9 +33,9 @@ def roll_out(settings: ServeSettings, digests: list[str]) -> Deployed | None:
     if before is not None:
         _check_tokens(before, settings, digests)
     if before is not None or not settings.min_replicas:  # without a replica nobody else would try the checkpoint
-        fresh = score_once(settings)
+        meaning = score_once(settings)
         if before is not None and not settings.allow_incompatible:
-            check_compatible(before, settings, fresh)
+            check_compatible(before, settings, meaning)
     deploy(settings, digests)
     try:
         wait_ready(settings)
@@ -42,7 +43,7 @@ def roll_out(settings: ServeSettings, digests: list[str]) -> Deployed | None:
         _undo(settings, before)
         if before is None:
             raise
-        raise type(error)(f"{error}\n{before.info['id']} serves as before") from None
+        raise type(error)(f"{error}\n{before.id} serves as before") from None
     return before
 
 
@@ -59,33 +60,17 @@ def running(settings: ServeSettings) -> Deployed | None:
         found = handle.deployed.remote().result(timeout_s=settings.start_timeout_s)
     except (RayServeException, RayError, TimeoutError):
         return None
-    return Deployed(ServeSettings.parse(found["settings"]), found["digests"], found["info"])
+    return Deployed(ServeSettings.parse(found["settings"]), found["digests"], found["id"], found["meaning"])
 
 
-def check_compatible(before: Deployed, settings: ServeSettings, fresh: dict[str, Any]) -> None:
+def check_compatible(before: Deployed, settings: ServeSettings, meaning: dict[str, Any]) -> None:
     """Raises CheckpointError where callers of the old model would read the new one's scores wrongly."""
-    old = before.info | {"template": _template(before.settings)}
-    new = fresh | {"template": _template(settings)}
-    for name in ("num_classes", "template"):
-        if old[name] != new[name]:
+    for name, value in meaning.items():
+        if value != before.meaning[name]:
             raise CheckpointError(
-                f"--checkpoint {settings.checkpoint}: {name} is {new[name]}, and {old[name]} of {before.info['id']}, "
+                f"--checkpoint {settings.checkpoint}: {name} is {value}, and {before.meaning[name]} of {before.id}, "
                 "which goes on serving; --allow-incompatible replaces it all the same"
             )
-
-
-def _template(settings: ServeSettings) -> dict[str, Any] | str:
-    """Kind, prefixes and chat template, without the length."""
-    from dataclasses import asdict
-    from pathlib import Path
-
-    from wildreward.checkpoint import CHAT
-    from wildreward.template import InputTemplate
-
-    if settings.template == CHAT:
-        return CHAT
-    template = asdict(InputTemplate.load(Path(settings.template or settings.checkpoint)))
-    return {name: value for name, value in template.items() if name != "max_tokens"}
 
 
 def _check_tokens(before: Deployed, settings: ServeSettings, digests: list[str]) -> None:

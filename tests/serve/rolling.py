@@ -35,7 +35,13 @@ def replicas(app_name: str) -> int:
     from ray import serve as ray_serve
 
     app = ray_serve.status().applications.get(app_name)
-    return 0 if app is None else sum(d.replica_states.get("RUNNING", 0) for d in app.deployments.values())
+    return (
+        0
+        if app is None
+        else sum(
+            count for d in app.deployments.values() for state, count in d.replica_states.items() if state == "RUNNING"
+        )
+    )
 
 
 def replica_pids(app_name: str) -> set[int]:

@@ -1,4 +1,4 @@
-"""A replica is killed under load, and more is asked than can be answered: nothing lost, nothing wrong, all said at once.
+"""A replica is killed under load, or more is asked than can be answered: nothing lost, nothing wrong, 503 at once.
 
 At the size of a real service, with times: tests/benchmarks/serve_drills.py.
 """

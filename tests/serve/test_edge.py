@@ -46,7 +46,7 @@ async def ask(app: Any, path: str = "/v1/score") -> tuple[int, dict[str, str], b
         (answering(408, b"text/plain", b"Request timed out after 3s."), 504, "deadline_exceeded", None),
         (answering(500, b"text/plain", b"Internal Server Error"), 503, "unavailable", None),
         (answering(404, b"text/plain", b"Path not found"), 404, "not_found", None),
-        (silent, 503, "unavailable", 1),
+        (silent, 503, "unavailable", 0),
     ],
 )
 def test_what_serve_answers_itself_is_our_json(app: App, status: int, code: str, wait_s: int | None) -> None:

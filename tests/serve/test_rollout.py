@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from serve.client import HandleClient, HttpClient
 from serve.program import start
-from serve.rollout import check_compatible, running
+from serve.rollout import running
 from tests.checkpoints import tiny_checkpoint
 from tests.serve.rolling import CONVERSATIONS, load, replica_pids, settings_of
 from tests.serve.test_engine import FP32_TOLERANCE
@@ -54,11 +55,21 @@ def test_an_update_under_load_fails_no_request_and_mixes_no_models(url: str, che
     assert not before & replica_pids(APP)
 
 
-def test_the_same_again_replaces_nothing(url: str, other: Path) -> None:
+def command(checkpoint: Path) -> list[str]:
+    """`wildreward serve` with the settings of the running one."""
+    settings = settings_of(checkpoint, APP).model_dump(exclude_defaults=True)
+    return [
+        "serve",
+        *(str(part) for name, value in settings.items() for part in (f"--{name.replace('_', '-')}", value)),
+    ]
+
+
+def test_the_same_again_replaces_nothing_and_returns(url: str, other: Path, capsys: pytest.CaptureFixture[str]) -> None:
     start(settings_of(other, APP))
     before = replica_pids(APP)
-    start(settings_of(other, APP))
+    assert main(command(other)) == 0
     assert replica_pids(APP) == before
+    assert f"It stays in the cluster as application {APP}." in capsys.readouterr().out
 
 
 def with_nan(path: Path) -> None:
@@ -98,10 +109,8 @@ def test_a_bad_checkpoint_is_refused_with_its_reason_and_the_old_one_serves_on(
     bad = shutil.copytree(other, tmp_path / "bad")
     spoil(bad)
     before = replica_pids(APP)
-    settings = settings_of(bad, APP).model_dump(exclude_defaults=True)
-    flags = [str(part) for name, value in settings.items() for part in (f"--{name.replace('_', '-')}", value)]
     with load(url, clients=1) as answers:
-        assert main(["serve", *flags]) == 1
+        assert main(command(bad)) == 1
     assert said in capsys.readouterr().err
     assert not answers.failed
     assert replica_pids(APP) == before
@@ -121,8 +130,7 @@ def test_an_update_does_not_take_the_tokens_away(url: str, other: Path, monkeypa
     found = running(settings_of(other, APP))
     assert found is not None
     assert found.digests == []
-    check_compatible(found, settings_of(other, APP), found.info)
-    monkeypatch.setattr("serve.rollout.running", lambda _: type(found)(found.settings, ["digest"], found.info))
+    monkeypatch.setattr("serve.rollout.running", lambda _: replace(found, digests=["digest"]))
     with pytest.raises(UsageError, match="--token-env"):
         start(settings_of(other, APP))
 
