@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -35,13 +35,8 @@ def replicas(app_name: str) -> int:
     from ray import serve as ray_serve
 
     app = ray_serve.status().applications.get(app_name)
-    return (
-        0
-        if app is None
-        else sum(
-            count for d in app.deployments.values() for state, count in d.replica_states.items() if state == "RUNNING"
-        )
-    )
+    states = [] if app is None else [deployment.replica_states for deployment in app.deployments.values()]
+    return sum(count for found in states for state, count in found.items() if state == "RUNNING")
 
 
 def replica_pids(app_name: str) -> set[int]:
@@ -108,9 +103,3 @@ def metric(name: str, app_name: str, **tags: str) -> float:
         if wanted.items() <= found.items():
             total += float(value)
     return total
-
-
-def reachable(url: str) -> bool:
-    with suppress(httpx2.TransportError):
-        return httpx2.get(f"{url}/readyz", timeout=5).status_code == 200
-    return False
