@@ -148,9 +148,11 @@ def build(args: dict[str, Any]) -> Any:
     Host and port belong to the Serve instance there, not to the application. A checkpoint that does not score is
     refused here, before a replica of what runs is touched. Raises WildrewardError.
     """
+    from serve.address import running_address, warn_if_open
     from serve.canary import check_files, score_once
 
     settings = ServeSettings.parse(args, "serve.app:build")
     check_files(settings)
+    warn_if_open(running_address()[0], settings)
     score_once(settings)
     return application(settings, environment_digests(settings))

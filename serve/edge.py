@@ -28,11 +28,15 @@ CONTROLLER_OPTIONS = {
 SCORING = ("/get_reward", "/v1/score", "/v1/compare")
 ROUTES = (*SCORING, "/v1/model", "/v1/status", "/healthz", "/readyz")
 
+BODY_BYTES = 256 * 2**20
+"""Most of a body that a proxy takes. The scorer's own limit is for the replica; without one, bodies wait here."""
+
 SHED_S = 0.1
 """How long a proxy remembers that a replica was full; then one request may find out whether it still is."""
 
 Message = MutableMapping[str, Any]
 Send = Callable[[Message], Awaitable[None]]
+Receive = Callable[[], Awaitable[Message]]
 
 
 def middlewares() -> list[Middleware]:
@@ -77,7 +81,7 @@ class Edge:
             return
         load.inside += 1
         try:
-            await self.app(scope, receive, answer.send)
+            await self.app(scope, answer.bounded(receive), answer.send)
             if answer.retry_after_s is not None:
                 load.was_refused(time.monotonic(), answer.retry_after_s)
             await answer.finish()
@@ -89,7 +93,7 @@ class Answer:
     """What is sent back: a replica's answer as it is, Serve's own plain text as JSON, nothing at all as 503."""
 
     def __init__(self, send: Send) -> None:
-        self._send, self._started = send, False
+        self._send, self._started, self._too_large = send, False, False
         self._held: tuple[int, int | None] | None = None
         """Status and wait of an answer of Serve's own, until its text is there."""
         self.retry_after_s: int | None = None
@@ -114,8 +118,25 @@ class Answer:
             text = message.get("body", b"").decode("utf-8", "replace")
             await self.refuse(RequestError(*SERVES_OWN[status], text, None, wait_s))
 
+    def bounded(self, receive: Receive) -> Receive:
+        """A body that grows beyond BODY_BYTES ends as if the client had left; it is answered 413."""
+        seen = 0
+
+        async def receiving() -> Message:
+            nonlocal seen
+            message = await receive()
+            seen += len(message.get("body", b""))
+            if seen <= BODY_BYTES:
+                return message
+            self._too_large = True
+            return {"type": "http.disconnect"}
+
+        return receiving
+
     async def finish(self) -> None:
         """A replica that died, or was replaced, under the request leaves it without any answer."""
+        if self._too_large and not self._started:
+            await self.refuse(RequestError(413, "body_too_large", f"at most {BODY_BYTES} bytes are allowed"))
         if not self._started:
             await self.refuse(RequestError(503, "unavailable", "the replica died; nothing was scored", None, 0))
 

@@ -8,14 +8,14 @@ Inside a program that is connected to Ray: `url = start(settings)`, later `stop(
 
 import json
 import signal
-import socket
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
+from serve.address import http_address, reachable, warn_if_open
 from serve.canary import check_files
 from serve.tokens import environment_digests, token_digests
 from wildreward import storage
@@ -70,13 +70,8 @@ def start(settings: ServeSettings) -> str:
 
     check_files(settings)
     digests = environment_digests(settings)
-    if not token_digests(settings) and not settings.is_loopback:
-        print(
-            f"wildreward: warning: listening on {settings.host} without a token: whoever reaches this port can use the "
-            f"scorer; set {settings.token_env} or --token-file",
-            file=sys.stderr,
-        )
-    host, port = _http_address(settings)
+    host, port = http_address(settings)
+    warn_if_open(host, settings)
     if not ray_serve.status().proxies:
         ray_serve.start(
             proxy_location="EveryNode",
@@ -94,7 +89,7 @@ def start(settings: ServeSettings) -> str:
         raise
     if before is not None:
         print(f"updated {settings.app_name}: {before.id} -> {settings.checkpoint}", file=sys.stderr)
-    return f"http://{_reachable(host)}:{port}{settings.route_prefix.rstrip('/')}"
+    return f"http://{reachable(host)}:{port}{settings.route_prefix.rstrip('/')}"
 
 
 def _is_running(app_name: str) -> bool:
@@ -113,35 +108,6 @@ def stop(app_name: str = "wildreward") -> None:
         _started_serve = False
     else:
         ray_serve.delete(app_name)
-
-
-def _http_address(settings: ServeSettings) -> tuple[str, int]:
-    """(host, port) to listen on: the settings', or where the cluster's Serve already listens.
-
-    Raises UsageError for a port that is taken, or one that a running Serve does not listen on.
-    """
-    from ray import serve as ray_serve
-
-    if ray_serve.status().proxies:
-        host, port = _running_address()
-        if settings.port not in (0, port):
-            raise UsageError(f"--port {settings.port}: Serve of this cluster already listens on port {port}; give that")
-        return host, port
-    with closing(socket.socket(socket.AF_INET6 if ":" in settings.host else socket.AF_INET)) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((settings.host, settings.port))
-        except OSError as error:
-            where = f"--host {settings.host} --port {settings.port}"
-            raise UsageError(f"{where}: cannot listen there: {error.strerror}; --port 0 takes a free one") from None
-        return settings.host, int(probe.getsockname()[1])
-
-
-def _running_address() -> tuple[str, int]:
-    from ray.serve.context import _get_global_client
-
-    client: Any = _get_global_client()  # Serve tells nowhere public where it listens
-    return str(client.http_config.host), int(client.http_config.port)
 
 
 def _check_alive(app_name: str) -> None:
@@ -173,13 +139,6 @@ def _interrupts() -> Iterator[threading.Event]:
 
 def _logs(settings: ServeSettings) -> dict[str, Any]:
     return {"enable_access_log": settings.access_log, "log_level": "WARNING"}
-
-
-def _reachable(host: str) -> str:
-    """An address of this machine that a client can use where the server listens on all."""
-    if host in {"0.0.0.0", "::"}:
-        return "127.0.0.1"
-    return f"[{host}]" if ":" in host else host
 
 
 def _announcement(settings: ServeSettings, url: str, stays: bool) -> str:

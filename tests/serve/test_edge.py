@@ -27,13 +27,13 @@ async def silent(scope: Any, receive: Any, send: Any) -> None:
     """What Serve's proxy does when a replica dies under a request."""
 
 
-async def ask(app: Any, path: str = "/v1/score") -> tuple[int, dict[str, str], bytes]:
+async def ask(app: Any, path: str = "/v1/score", receive: Any = None) -> tuple[int, dict[str, str], bytes]:
     sent: list[Any] = []
 
     async def send(message: Any) -> None:
         sent.append(message)
 
-    await app({"type": "http", "path": path, "method": "POST"}, None, send)
+    await app({"type": "http", "path": path, "method": "POST"}, receive, send)
     headers = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
     return sent[0]["status"], headers, b"".join(message.get("body", b"") for message in sent[1:])
 
@@ -109,6 +109,22 @@ def test_after_a_refusal_the_proxy_refuses_what_is_beyond_the_requests_in_flight
         assert (await ask(proxy))[0] == 200
 
     asyncio.run(scenario())
+
+
+def test_a_body_without_end_does_not_fill_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(edge, "BODY_BYTES", 1000)
+    taken = 0
+
+    async def proxy(scope: Any, receive: Any, send: Any) -> None:  # as Serve's: takes what comes until it is over
+        nonlocal taken
+        while (message := await receive())["type"] != "http.disconnect":
+            taken += len(message["body"])
+
+    async def endless() -> Any:
+        return {"type": "http.request", "body": b"x" * 300, "more_body": True}
+
+    status, _, body = asyncio.run(ask(Edge(proxy), receive=endless))
+    assert (status, json.loads(body)["error"]["code"], taken) == (413, "body_too_large", 900)
 
 
 def test_serve_is_told_to_use_it() -> None:

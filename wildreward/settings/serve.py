@@ -100,7 +100,7 @@ class ServeSettings(StageSettings):
     max_text_chars: int = Field(default=200_000, ge=1)
     """Most characters of one text or of one conversation; more is refused before it is tokenised."""
 
-    max_body_bytes: int = Field(default=8_388_608, ge=1024)
+    max_body_bytes: int = Field(default=8_388_608, ge=1024, le=268_435_456)
     """Most bytes of a request body; more is refused before it is parsed."""
 
     too_long: Literal["cut", "reject"] = "cut"
@@ -138,7 +138,3 @@ class ServeSettings(StageSettings):
         if self.dtype == "float16" and not self.gpus_per_replica:
             raise ValueError("dtype: found float16 with gpus_per_replica 0; allowed on CPU are float32 and bfloat16")
         return self
-
-    @property
-    def is_loopback(self) -> bool:
-        return self.host in LOOPBACK
