@@ -148,11 +148,15 @@ def build(args: dict[str, Any]) -> Any:
     Host and port belong to the Serve instance there, not to the application. A checkpoint that does not score is
     refused here, before a replica of what runs is touched. Raises WildrewardError.
     """
+    import ray
+
     from serve.address import running_address, warn_if_open
     from serve.canary import check_files, score_once
 
     settings = ServeSettings.parse(args, "serve.app:build")
     check_files(settings)
-    warn_if_open(running_address()[0], settings)
-    score_once(settings)
+    if ray.is_initialized():  # `serve run` builds before it connects; its replicas still check their own model
+        if ray_serve.status().proxies:
+            warn_if_open(running_address()[0], settings)
+        score_once(settings)
     return application(settings, environment_digests(settings))

@@ -49,6 +49,9 @@ class Load:
     def __init__(self) -> None:
         self.inside, self.ceiling, self.retry_after_s, self._until = 0, 0, 1, 0.0
 
+    def is_forgotten(self, now: float) -> bool:
+        return self.inside == 0 and now >= self._until
+
     def is_full(self, now: float) -> bool:
         return now < self._until and self.inside >= self.ceiling
 
@@ -75,7 +78,8 @@ class Edge:
             await self.app(scope, receive, answer.send)
             await answer.finish()
             return
-        load = self._loads[path.removesuffix(route)]
+        application = path.removesuffix(route)
+        load = self._loads[application]
         if load.is_full(time.monotonic()):
             await answer.refuse(RequestError(503, "overloaded", "all replicas are full", None, load.retry_after_s))
             return
@@ -87,6 +91,8 @@ class Edge:
             await answer.finish()
         finally:
             load.inside -= 1
+            if load.is_forgotten(time.monotonic()):
+                self._loads.pop(application, None)  # anybody can make up paths
 
 
 class Answer:

@@ -111,6 +111,13 @@ def test_after_a_refusal_the_proxy_refuses_what_is_beyond_the_requests_in_flight
     asyncio.run(scenario())
 
 
+def test_made_up_paths_leave_nothing_behind() -> None:
+    proxy = Edge(answering(404, b"text/plain", b"no such application"))
+    for number in range(100):
+        assert asyncio.run(ask(proxy, f"/{number}/v1/score"))[0] == 404
+    assert not proxy._loads
+
+
 def test_a_body_without_end_does_not_fill_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(edge, "BODY_BYTES", 1000)
     taken = 0

@@ -62,6 +62,7 @@ def test_a_running_serve_on_another_port_is_named(scorer_url: str, checkpoint: P
         start(settings_for(checkpoint, port=1))
 
 
+@pytest.mark.usefixtures("ray_cluster")
 def test_build_makes_the_application_of_serve_run_from_plain_arguments(checkpoint: Path) -> None:
     assert build({"checkpoint": str(checkpoint), "max_replicas": "2"}) is not None
     with pytest.raises(WildrewardError, match="unknown field chekpoint; did you mean checkpoint"):
