@@ -1,6 +1,7 @@
 """Deployed with the shipped YAML by Ray's own `serve deploy`: from no replica to two under load, and back to none."""
 
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,13 @@ def deploy(scorer_url: str, tmp_path: Path) -> Iterator[Deploy]:
         app |= {"name": APP, "route_prefix": f"/{APP}"}
         app["args"] |= args
         (tmp_path / "deploy.yaml").write_text(yaml.safe_dump(values))
-        command = ["serve", "deploy", "--address", dashboard, str(tmp_path / "deploy.yaml")]
+        command = [
+            str(Path(sys.executable).with_name("serve")),
+            "deploy",
+            "--address",
+            dashboard,
+            str(tmp_path / "deploy.yaml"),
+        ]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
 
