@@ -160,9 +160,8 @@ async def _closed(url: str, texts: list[str], direct: list[float], seconds: floa
 
 
 def _pids(kind: str) -> list[int]:
-    children = psutil.Process().children(recursive=True)
-    found = [child.info["pid"] for child in psutil.process_iter(["pid", "name", "cmdline"]) if child in children]
-    return sorted(pid for pid in found if kind in " ".join(_cmdline(pid)))
+    children = [child.pid for child in psutil.Process().children(recursive=True)]
+    return sorted(pid for pid in children if kind in " ".join(_cmdline(pid)))
 
 
 def _cmdline(pid: int) -> list[str]:
