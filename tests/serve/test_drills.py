@@ -8,6 +8,7 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx2
 import psutil  # type: ignore[import-untyped]  # its stubs are a package of their own, for these tests
 import pytest
 
@@ -15,7 +16,7 @@ from serve.calls import TRANSIENT_CODES, Retry
 from serve.client import HttpClient
 from serve.program import start
 from tests.pipelines.label_kills import wait_for
-from tests.serve.rolling import CONVERSATIONS, Answers, load, replica_pids, settings_of
+from tests.serve.rolling import CONVERSATIONS, Answers, load, metric, replica_pids, settings_of
 from tests.serve.test_engine import FP32_TOLERANCE
 from wildreward.reward_model import RewardModel
 
@@ -29,7 +30,8 @@ MORE_MEMORY_BYTES = 64 * 2**20
 def url(scorer_url: str, checkpoint: Path) -> Iterator[str]:
     from ray import serve as ray_serve
 
-    yield start(settings_of(checkpoint, APP, max_ongoing_requests=PLACES, batch_wait_s=0.02))
+    batches = {"batch_wait_s": 0.02, "batch_tokens": 64}
+    yield start(settings_of(checkpoint, APP, max_ongoing_requests=PLACES, **batches))
     ray_serve.delete(APP)
 
 
@@ -41,6 +43,16 @@ def direct(model: RewardModel) -> list[float]:
 def assert_right(answers: Answers, direct: list[float]) -> None:
     for turn, _, score in answers.scored:
         assert score == pytest.approx(direct[turn], abs=FP32_TOLERANCE)
+
+
+def test_what_was_asked_by_a_client_that_left_is_dropped_between_two_batches(url: str) -> None:
+    many = 256
+    with pytest.raises(httpx2.ReadTimeout):
+        httpx2.post(f"{url}/get_reward", json={"query": ["a text of some length"] * many}, timeout=0.1)
+    with HttpClient(url) as scorer:
+        assert len(scorer.rewards(["one more"])) == 1
+    wait_for(lambda: metric("requests_total", APP, status="200") >= 1, "the metrics")
+    assert metric("items_total", APP) < many
 
 
 def test_a_killed_replica_loses_nothing_that_is_asked_again(url: str, direct: list[float]) -> None:
