@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
+from serve.metrics import metrics
 from serve.schema import RequestError
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ R = TypeVar("R")
 class Waiting(NamedTuple):
     item: "Encoded"
     answer: "asyncio.Future[Score]"
+    since: float
 
 
 class Engine:
@@ -46,7 +48,7 @@ class Engine:
     async def score(self, items: "Sequence[Encoded]") -> "list[Score]":
         """One Score an item, in order. Cancelling the call takes its items out of the queue."""
         loop = asyncio.get_running_loop()
-        mine = [Waiting(item, loop.create_future()) for item in items]
+        mine = [Waiting(item, loop.create_future(), loop.time()) for item in items]
         self._waiting.extend(mine)
         if self._work is None or self._work.done():
             self._work = loop.create_task(self._run())
@@ -59,7 +61,10 @@ class Engine:
         while batch := self._take():
             forward = partial(self._forward, [waiting.item for waiting in batch])
             running = asyncio.ensure_future(in_thread(self._running, forward))
+            started = asyncio.get_running_loop().time()
             await asyncio.wait([running])
+            if running.exception() is None:
+                self._observe(batch, started)
             self._answer(batch, running)
 
     def _take(self) -> list[Waiting]:
@@ -70,6 +75,11 @@ class Engine:
         taken = set(chosen)
         self._waiting = [waiting for i, waiting in enumerate(self._waiting) if i not in taken]
         return batch
+
+    def _observe(self, batch: Sequence[Waiting], started: float) -> None:
+        tokens = sum(len(waiting.item.input_ids) for waiting in batch)
+        waited_s = started - min(waiting.since for waiting in batch)
+        metrics().batch(len(batch), tokens, waited_s, asyncio.get_running_loop().time() - started)
 
     def _answer(self, batch: Sequence[Waiting], running: "asyncio.Future[list[Score]]") -> None:
         error = running.exception()

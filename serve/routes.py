@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 
 from serve.error_codes import GET_STATUSES, POST_STATUSES, declared
 from serve.guard import OPEN_PATHS, Guard
+from serve.metrics import metrics
 from serve.schema import (
     CompareAnswer,
     CompareRequest,
@@ -48,8 +49,8 @@ def http_app(scoring: Scoring, settings: ServeSettings, digests: Sequence[str], 
     _add_scoring(app, scoring)
     _add_status(app, scoring, settings, admission)
     _add_pages(app)
-    _describe(app, with_token=bool(digests))
-    app.add_middleware(Guard, settings=settings, digests=digests, admission=admission)
+    _describe(app, with_token=bool(digests or settings.token_file))
+    app.add_middleware(Guard, settings=settings, digests=digests, admission=admission, model_id=scoring.info.id)
     return app
 
 
@@ -159,6 +160,7 @@ def _add_errors(app: FastAPI) -> None:
 
 
 def _refusal(refusal: RequestError, headers: Any = None) -> Response:
+    metrics().refusal(refusal.code)
     extra = dict(headers or {})
     if refusal.retry_after_s is not None:
         extra["Retry-After"] = str(refusal.retry_after_s)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from serve.engine import Engine, conversation_encoder, text_encoder
+from serve.metrics import metrics
 from serve.schema import (
     CompareAnswer,
     ComparedPair,
@@ -48,11 +49,15 @@ class Admission:
         if self.inside >= self.limit:
             message = f"this replica already holds {self.limit} requests; try again after {self.retry_after_s} s"
             raise RequestError(503, "overloaded", message, retry_after_s=self.retry_after_s)
-        self.inside += 1
+        self._count(1)
         try:
             yield
         finally:
-            self.inside -= 1
+            self._count(-1)
+
+    def _count(self, more: int) -> None:
+        self.inside += more
+        metrics().inside(self.inside)
 
 
 class Scoring:
@@ -63,6 +68,7 @@ class Scoring:
         self.engine = Engine(model, settings.batch_tokens, settings.batch_wait_s)
         self.info = describe(model, settings)
         self.latencies = Latencies()
+        metrics().loaded(self.info)
 
     async def get_reward(self, request: RewardRequest) -> RewardAnswer:
         names = [f"query[{i}]" for i in range(len(request.query))]

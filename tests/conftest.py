@@ -11,6 +11,7 @@ from tests.browser import open_browser
 os.environ.pop("RAY_ADDRESS", None)  # never somebody else's cluster
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("RAY_metrics_report_interval_ms", "1000")  # Ray's ten seconds are a long wait for a test
 # A vLLM engine for tests: in the process that asks for it, with a small cache, silent.
 os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
 os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")

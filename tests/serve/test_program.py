@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from serve.app import build
-from serve.guard import token_digests
-from serve.program import check, run, start
+from serve.canary import check_files
+from serve.program import run, start
+from serve.tokens import token_digests
 from wildreward.errors import CheckpointError, UsageError, WildrewardError
 from wildreward.settings.serve import ServeSettings
 
@@ -41,7 +42,7 @@ def test_an_incomplete_checkpoint_is_refused_before_anything_starts(
 def test_a_template_file_stands_in_for_a_missing_one(checkpoint: Path, tmp_path: Path) -> None:
     bare = shutil.copytree(checkpoint, tmp_path / "bare")
     template = shutil.move(bare / "wildreward_template.json", tmp_path / "template.json")
-    check(settings_for(bare, template=str(template)))
+    check_files(settings_for(bare, template=str(template)))
 
 
 def test_settings_that_contradict_are_refused() -> None:
@@ -61,6 +62,7 @@ def test_a_running_serve_on_another_port_is_named(scorer_url: str, checkpoint: P
         start(settings_for(checkpoint, port=1))
 
 
+@pytest.mark.usefixtures("ray_cluster")
 def test_build_makes_the_application_of_serve_run_from_plain_arguments(checkpoint: Path) -> None:
     assert build({"checkpoint": str(checkpoint), "max_replicas": "2"}) is not None
     with pytest.raises(WildrewardError, match="unknown field chekpoint; did you mean checkpoint"):

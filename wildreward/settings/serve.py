@@ -37,6 +37,9 @@ class ServeSettings(StageSettings):
     app_name: str = Field(default="wildreward", min_length=1)
     """Name of the Serve application; in-cluster clients find the deployment by it."""
 
+    route_prefix: str = Field(default="/", pattern=r"^/([\w.~-]+(/[\w.~-]+)*)?$")
+    """Path under which the routes are; a second scorer on the same cluster needs one of its own."""
+
     detach: bool = False
     """Leave the scorer running in the cluster and return. Needs a cluster that outlives this command (--address)."""
 
@@ -57,6 +60,16 @@ class ServeSettings(StageSettings):
 
     downscale_delay_s: float = Field(default=60.0, ge=0)
     """Seconds of lower load before replicas are removed."""
+
+    load_window_s: float = Field(default=10.0, gt=0)
+    """Seconds over which autoscaling averages the load."""
+
+    update_surge_percent: int = Field(default=25, ge=0, le=100)
+    """Replicas of a new version that may run beside the old ones during an update, in percent of the replicas, rounded
+    up. 0 needs no room, but stops an old replica before its successor has loaded: requests wait meanwhile."""
+
+    allow_incompatible: bool = False
+    """Let an update change the template, the number of classes, or take the tokens away."""
 
     max_ongoing_requests: int = Field(default=256, ge=1)
     """Scoring requests a replica holds, running and waiting; one more is answered 503 with Retry-After at once."""
@@ -94,7 +107,7 @@ class ServeSettings(StageSettings):
     max_text_chars: int = Field(default=200_000, ge=1)
     """Most characters of one text or of one conversation; more is refused before it is tokenised."""
 
-    max_body_bytes: int = Field(default=8_388_608, ge=1024)
+    max_body_bytes: int = Field(default=8_388_608, ge=1024, le=268_435_456)
     """Most bytes of a request body; more is refused before it is parsed."""
 
     too_long: Literal["cut", "reject"] = "cut"
@@ -104,7 +117,8 @@ class ServeSettings(StageSettings):
     """Environment variable with the accepted bearer tokens, separated by commas. Unset: no token is asked for."""
 
     token_file: str | None = None
-    """File with accepted bearer tokens, one a line; besides those of the environment."""
+    """File with accepted bearer tokens, one a line, on a path every replica can read; besides those of the environment.
+    Replicas read it again when it changes."""
 
     access_log: bool = False
     """Write one line a request to the Serve logs."""
@@ -118,11 +132,16 @@ class ServeSettings(StageSettings):
         return self
 
     @model_validator(mode="after")
+    def _target_can_be_reached(self) -> Self:
+        if self.max_replicas > self.min_replicas and self.target_ongoing_requests > self.max_ongoing_requests:
+            raise ValueError(
+                f"target_ongoing_requests: found {self.target_ongoing_requests:g}; at most max_ongoing_requests "
+                f"{self.max_ongoing_requests} is allowed: a replica refuses what is beyond, and would never scale"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _half_precision_on_gpu(self) -> Self:
         if self.dtype == "float16" and not self.gpus_per_replica:
             raise ValueError("dtype: found float16 with gpus_per_replica 0; allowed on CPU are float32 and bfloat16")
         return self
-
-    @property
-    def is_loopback(self) -> bool:
-        return self.host in LOOPBACK
