@@ -228,14 +228,14 @@ def _mend_snapshot(run_path: str) -> None:
 def _finish(settings: TrainSettings, data: Data, result: Any) -> None:
     """Publish the best and the last checkpoint, drop the sharded state, mark the run done."""
     checkpoint, metrics = max(result.best_checkpoints, key=lambda item: item[1]["select"])
+    _publish(result.checkpoint, storage.join(settings.output, "last"), settings, data.template)
     if metrics["select"] == UNDEFINED:
         raise TrainingError(
             f"select_by {settings.select_by}: undefined at every evaluation, so no checkpoint is the best: all scores "
-            f"of the validation rows are alike. All are kept in {settings.output}/{RUN_NAME}; --overwrite with another "
-            "select_by (mae and loss are always defined) trains again"
+            f"of the validation rows are alike. The last is in {settings.output}/last; --overwrite trains again, with "
+            "another select_by (mae and loss are always defined)"
         )
-    for found, name in ((checkpoint, "checkpoint"), (result.checkpoint, "last")):
-        _publish(found, storage.join(settings.output, name), settings, data.template)
+    _publish(checkpoint, storage.join(settings.output, "checkpoint"), settings, data.template)
     described = {
         "checkpoint": storage.join(settings.output, "checkpoint"),
         "best_step": metrics["step"],
