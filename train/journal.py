@@ -83,7 +83,10 @@ class Scribe:
         for record in records:
             self._take(record)
         if any(record["kind"] != "tick" for record in records):
-            storage.write_text(self._path, "".join(json.dumps(line) + "\n" for line in self._lines))
+            try:
+                storage.write_text(self._path, "".join(json.dumps(line) + "\n" for line in self._lines))
+            except OSError as error:  # the lines are kept, and written with the next ones
+                print(f"train: {self._path}: {error}", flush=True)
 
     def _take(self, record: dict[str, Any]) -> None:
         shown = SHOWN if record["kind"] == "train" else ()

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from train import tokens
+from train.checkpoint_list import mend_list
 from wildreward import run_directory, storage
 from wildreward.batching import steps_per_epoch
 from wildreward.cluster import cluster
@@ -31,7 +32,6 @@ from wildreward.validation import UNDEFINED
 OWNED = ("checkpoint", "last", "metrics.jsonl", "tensorboard", "tokens", "run")
 FREE = frozenset({"cpus_per_worker", "threads", "worker_failures", "keep_state"})
 RUN_NAME = "run"
-SNAPSHOT = "checkpoint_manager_snapshot.json"
 
 
 def run(settings: TrainSettings) -> None:
@@ -49,7 +49,7 @@ def run(settings: TrainSettings) -> None:
         print(f"train: {line}")
     with cluster(settings.address):
         data = prepare(settings, files, backbone, storage.join(settings.output, "tokens"))
-        _mend_snapshot(storage.join(settings.output, RUN_NAME))
+        mend_list(storage.join(settings.output, RUN_NAME))
         result = fit(settings, data, storage.join(settings.output, RUN_NAME))
         _finish(settings, data, result)
 
@@ -157,7 +157,15 @@ def fit(settings: TrainSettings, data: Data, run_path: str, callbacks: Sequence[
     gpu = use_gpu(settings)
     journal = journal_actor()
     job = Job(
-        settings, data.template, data.directory, data.shards, data.total_steps, data.evaluate_every, journal, save
+        settings,
+        data.template,
+        data.directory,
+        data.shards,
+        data.total_steps,
+        data.evaluate_every,
+        journal,
+        save,
+        run_path,
     )
     storage_path, name = run_path.rsplit("/", 1)
     trainer = TorchTrainer(
@@ -210,19 +218,6 @@ def use_gpu(settings: TrainSettings) -> bool:
 
 def _resources(settings: TrainSettings, gpu: bool) -> dict[str, float]:
     return {"CPU": settings.cpus_per_worker} | ({"GPU": 1} if gpu else {})
-
-
-def _mend_snapshot(run_path: str) -> None:
-    """Ray writes its list of checkpoints in place; a driver killed while it did leaves half a file, which it then
-    refuses. Without the list the run starts from its beginning, with the same result."""
-    path = storage.join(run_path, SNAPSHOT)
-    if not storage.exists(path):
-        return
-    try:
-        json.loads(storage.read_text(path))
-    except ValueError:
-        print(f"train: {path} was cut off; starting from step 0")
-        storage.remove(run_path)
 
 
 def _finish(settings: TrainSettings, data: Data, result: Any) -> None:
