@@ -13,6 +13,7 @@ from tests.train import engines
 from train import engine as deepspeed_engine
 from wildreward.errors import TrainingError
 from wildreward.ordinal import frequency_cutpoints
+from wildreward.policies import new_policy
 from wildreward.reward_model import new_model
 from wildreward.settings.train import TrainSettings
 
@@ -70,15 +71,29 @@ def test_weights_that_are_not_numbers_are_not_handed_out(values: dict[str, Any])
         deepspeed_engine.full_state(engine, keep=True)
 
 
+@pytest.fixture(scope="module")
+def llama(tmp_path_factory: pytest.TempPathFactory) -> str:
+    directory = tmp_path_factory.mktemp("llama")
+    new_policy(directory, [[{"role": "user", "content": "hi"}]], vocabulary=300, hidden=32, layers=2, heads=2)
+    return str(directory)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_shards_start_from_the_weights_of_the_whole_model(values: dict[str, Any], dtype: str) -> None:
-    """The fresh head too, which is random."""
-    whole, sharded = (
-        deepspeed_engine.full_state(engines.start(TrainSettings(**values, zero_stage=stage, dtype=dtype))[1], keep=True)
-        for stage in (0, 3)
-    )
-    assert whole.keys() == sharded.keys()
-    assert all(torch.equal(whole[name], sharded[name]) for name in whole)
+@pytest.mark.parametrize("kind", ["bert", "llama"])
+def test_shards_start_from_the_weights_of_the_whole_model(
+    values: dict[str, Any], llama: str, kind: str, dtype: str
+) -> None:
+    """The fresh head too, which is random; and rotary frequencies stay float32 at every stage."""
+    values = {**values, **({"backbone": llama} if kind == "llama" else {}), "dtype": dtype}
+    found = [
+        deepspeed_engine.full_state(engines.start(TrainSettings(**values, zero_stage=stage))[1], keep=True)
+        for stage in (0, 2, 3)
+    ]
+    for other in found[1:]:
+        assert found[0].keys() == other.keys()
+        assert all(torch.equal(found[0][name], other[name]) for name in other)
+    assert {tensor.dtype for name, tensor in found[0].items() if "inv_freq" in name} <= {torch.float32}
+    assert any("inv_freq" in name for name in found[0]) is (kind == "llama")
 
 
 @pytest.mark.parametrize("stage", [0, 3])
