@@ -5,21 +5,22 @@ import os
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
 
 from tests.train.conftest import wildfb_rows
-from train import tokens
+from train import program, tokens
 from train.program import run
 from train.saving import writing
-from train.worker import split
+from train.worker import Loop, split
 from wildreward.errors import CheckpointError, TrainingError, WildrewardError
 from wildreward.pretrained import pad
 from wildreward.reward_model import RewardModel
 from wildreward.settings.train import TrainSettings
+from wildreward.validation import UNDEFINED
 
 Write = Callable[..., Path]
 
@@ -68,23 +69,24 @@ def test_a_run_whose_numbers_explode_is_ended_once_and_saves_nothing(
     assert not list((tmp_path / "out" / "run").glob("ckpt_*"))
 
 
-@pytest.mark.usefixtures("ray_cluster")
-def test_a_metric_that_is_never_defined_chooses_no_checkpoint(
-    tiny_settings: dict[str, Any], make_backbone: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """A pooler of zeros gives every reply the same score."""
-    backbone = make_backbone()
-    weights = load_file(backbone / "model.safetensors")
-    weights["bert.pooler.dense.weight"].zero_()
-    save_file(weights, backbone / "model.safetensors", metadata={"format": "pt"})
-    values = {**tiny_settings, "backbone": str(backbone), "lr": 1e-30, "max_steps": 1, "select_by": "spearman"}
-    settings = TrainSettings(output=str(tmp_path / "out"), zero_stage=0, **values)
+def test_a_metric_that_is_never_defined_chooses_no_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    published = []
+    monkeypatch.setattr(program, "_publish", lambda checkpoint, target, *rest: published.append((checkpoint, target)))
+    settings = TrainSettings(output=str(tmp_path), select_by="spearman")
+    result = SimpleNamespace(checkpoint="b", best_checkpoints=[("a", {"step": 1, "select": UNDEFINED})])
+    data: Any = SimpleNamespace(template=None)
     with pytest.raises(TrainingError, match=r"select_by spearman: undefined at every evaluation"):
-        run(settings)
-    assert "spearman is undefined at step 1" in capsys.readouterr().out
-    last = json.loads((tmp_path / "out" / "metrics.jsonl").read_text().splitlines()[-1])
-    assert (last["kind"], last["spearman"]) == ("validation", None)
-    assert not (tmp_path / "out" / "checkpoint").exists()
+        program._finish(settings, data, result)
+    assert published == [("b", f"{tmp_path}/last")]
+
+
+def test_an_undefined_metric_is_told_and_ranked_below_every_number() -> None:
+    told: list[dict[str, Any]] = []
+    loop: Any = SimpleNamespace(
+        settings=TrainSettings(select_by="spearman"), state=SimpleNamespace(step=5), rank=0, _tell=told.append
+    )
+    assert Loop._select(loop, {"spearman": 0.1}) > Loop._select(loop, {"spearman": None}) == UNDEFINED
+    assert [(note["kind"], note["text"][:32]) for note in told] == [("note", "spearman is undefined at step 5 ")]
 
 
 @pytest.fixture
