@@ -91,6 +91,7 @@ def _shell(settings: TrainSettings, pad_token_id: int) -> nn.Module:
 def _hand_out(full: nn.Module | None, shell: nn.Module) -> None:
     """Copy weights and buffers of rank 0's `full` model into the shards of every rank."""
     import deepspeed
+    from deepspeed.accelerator import get_accelerator
 
     source = {} if full is None else {**dict(full.named_parameters()), **dict(full.named_buffers())}
     for name, parameter in shell.named_parameters():
@@ -98,6 +99,6 @@ def _hand_out(full: nn.Module | None, shell: nn.Module) -> None:
             if full is not None:
                 parameter.copy_(source[name])
     for name, buffer in shell.named_buffers():
-        if full is not None:
-            buffer.copy_(source[name])
-        dist.broadcast(buffer, src=0)
+        value = source.get(name, buffer).to(get_accelerator().current_device_name(), copy=True)
+        dist.broadcast(value, src=0)
+        buffer.copy_(value)

@@ -89,8 +89,11 @@ class Scribe:
         if self._unwritten and (began >= self._next_write or self._end.is_set()):
             for sink in self._sinks:
                 sink.flush()
-            storage.write_text(self._path, "".join(json.dumps(line) + "\n" for line in self._lines))
-            self._unwritten = False
+            try:
+                storage.write_text(self._path, "".join(json.dumps(line) + "\n" for line in self._lines))
+                self._unwritten = False
+            except OSError as error:  # the lines are kept, and written with the next ones
+                print(f"train: {self._path}: {error}", flush=True)
             self._next_write = began + (time.monotonic() - began) / WRITING_FRAC
 
     def _take(self, record: dict[str, Any]) -> None:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from train import tokens, trackers
+from train.checkpoint_list import mend_list
 from train.packed import is_packed
 from wildreward import run_directory, storage
 from wildreward.batching import steps_per_epoch
@@ -41,7 +42,6 @@ OWNED = (
 )  # fmt: skip
 FREE = frozenset({"cpus_per_worker", "threads", "worker_failures", "keep_state", "track"})
 RUN_NAME = "run"
-SNAPSHOT = "checkpoint_manager_snapshot.json"
 
 
 def run(settings: TrainSettings) -> None:
@@ -60,7 +60,7 @@ def run(settings: TrainSettings) -> None:
         print(f"train: {line}")
     with cluster(settings.address):
         data = prepare(settings, files, backbone, storage.join(settings.output, "tokens"))
-        _mend_snapshot(storage.join(settings.output, RUN_NAME))
+        mend_list(storage.join(settings.output, RUN_NAME))
         result = fit(settings, data, storage.join(settings.output, RUN_NAME))
         _finish(settings, data, result)
 
@@ -168,7 +168,15 @@ def fit(settings: TrainSettings, data: Data, run_path: str, callbacks: Sequence[
     gpu = use_gpu(settings)
     journal = journal_actor()
     job = Job(
-        settings, data.template, data.directory, data.shards, data.total_steps, data.evaluate_every, journal, save
+        settings,
+        data.template,
+        data.directory,
+        data.shards,
+        data.total_steps,
+        data.evaluate_every,
+        journal,
+        save,
+        run_path,
     )
     storage_path, name = run_path.rsplit("/", 1)
     trainer = TorchTrainer(
@@ -224,38 +232,25 @@ def _resources(settings: TrainSettings, gpu: bool) -> dict[str, float]:
     return {"CPU": settings.cpus_per_worker} | ({"GPU": 1} if gpu else {})
 
 
-def _mend_snapshot(run_path: str) -> None:
-    """Ray writes its list of checkpoints in place; a driver killed while it did leaves half a file, which it then
-    refuses. Without the list the run starts from its beginning, with the same result."""
-    path = storage.join(run_path, SNAPSHOT)
-    if not storage.exists(path):
-        return
-    try:
-        json.loads(storage.read_text(path))
-    except ValueError:
-        print(f"train: {path} was cut off; starting from step 0")
-        storage.remove(run_path)
-
-
 def _finish(settings: TrainSettings, data: Data, result: Any) -> None:
     """Publish the best and the last checkpoint and the report, drop the sharded state, mark the run done."""
     from wildreward.calibration_report import in_words, write_report
     from wildreward.train_report import train_report
 
-    best, metrics = max(result.best_checkpoints, key=lambda item: item[1]["select"])
-    if metrics["select"] == UNDEFINED:
-        raise TrainingError(
-            f"select_by {settings.select_by}: undefined at every evaluation, so no checkpoint is the best: all scores "
-            f"of the validation rows are alike. All are kept in {settings.output}/{RUN_NAME}; --overwrite with another "
-            "select_by (mae and loss are always defined) trains again"
-        )
-    target = storage.join(settings.output, "checkpoint")
-    calibration, measured = _publish_calibrated(settings, data, best, target)
     with (
         result.checkpoint.as_directory() as directory,
         _exported(settings, data.template, Path(directory)) as hf,
     ):
         _publish(hf, storage.join(settings.output, "last"), {})
+    best, metrics = max(result.best_checkpoints, key=lambda item: item[1]["select"])
+    if metrics["select"] == UNDEFINED:
+        raise TrainingError(
+            f"select_by {settings.select_by}: undefined at every evaluation, so no checkpoint is the best: all scores "
+            f"of the validation rows are alike. The last is in {settings.output}/last; --overwrite trains again, with "
+            "another select_by (mae and loss are always defined)"
+        )
+    target = storage.join(settings.output, "checkpoint")
+    calibration, measured = _publish_calibrated(settings, data, best, target)
     described = {
         "checkpoint": target,
         "best_step": metrics["step"],

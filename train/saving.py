@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from train import engine as deepspeed_engine
+from train.checkpoint_list import keep_list
 from wildreward import lora
 from wildreward.errors import CheckpointError
 from wildreward.reward_model import save_checkpoint
@@ -41,6 +42,7 @@ def save_rank(loop: "Loop", directory: Path, cutpoints: list[float] | None, repo
         )
         if loop.rank == 0:
             _save_model(loop, directory / HF_FOLDER, state, cutpoints)
+            keep_list(loop.job.run_path)
         checkpoint = ray.train.Checkpoint.from_directory(directory)
         ray.train.report(dict(report), checkpoint=checkpoint, checkpoint_dir_name=f"ckpt_{loop.state.step:06d}")
 

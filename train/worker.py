@@ -37,7 +37,8 @@ from wildreward.validation import selection_value, undefined_note, validation_me
 
 @dataclass(frozen=True)
 class Job:
-    """What the driver hands every worker. `total_steps` and `evaluate_every` are resolved from the settings."""
+    """What the driver hands every worker. `total_steps` and `evaluate_every` are resolved from the settings, `run_path`
+    is where Ray Train keeps the checkpoints."""
 
     settings: TrainSettings
     template: InputTemplate
@@ -47,6 +48,7 @@ class Job:
     evaluate_every: int
     journal: Any
     save: bool = True
+    run_path: str = ""
 
 
 @dataclass

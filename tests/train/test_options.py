@@ -5,20 +5,22 @@ import os
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
 from tests.train.conftest import wildfb_rows
-from train import tokens
+from train import program, tokens
 from train.program import run
 from train.saving import writing
-from train.worker import split
+from train.worker import Loop, split
 from wildreward.errors import CheckpointError, TrainingError, WildrewardError
 from wildreward.pretrained import pad
 from wildreward.reward_model import RewardModel
 from wildreward.settings.train import TrainSettings
+from wildreward.validation import UNDEFINED
 
 Write = Callable[..., Path]
 
@@ -67,22 +69,24 @@ def test_a_run_whose_numbers_explode_is_ended_once_and_saves_nothing(
     assert not list((tmp_path / "out" / "run").glob("ckpt_*"))
 
 
-@pytest.mark.usefixtures("ray_cluster")
-def test_a_metric_that_is_never_defined_chooses_no_checkpoint(
-    tiny_settings: dict[str, Any], make_backbone: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """A head of zeros that does not move gives every reply the same score."""
-    backbone = make_backbone()
-    config = json.loads((backbone / "config.json").read_text())
-    (backbone / "config.json").write_text(json.dumps({**config, "initializer_range": 0.0}))
-    values = {**tiny_settings, "backbone": str(backbone), "lr": 1e-30, "max_steps": 1, "select_by": "spearman"}
-    settings = TrainSettings(output=str(tmp_path / "out"), zero_stage=0, **values)
+def test_a_metric_that_is_never_defined_chooses_no_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    published = []
+    monkeypatch.setattr(program, "_publish", lambda checkpoint, target, *rest: published.append((checkpoint, target)))
+    settings = TrainSettings(output=str(tmp_path), select_by="spearman")
+    result = SimpleNamespace(checkpoint="b", best_checkpoints=[("a", {"step": 1, "select": UNDEFINED})])
+    data: Any = SimpleNamespace(template=None)
     with pytest.raises(TrainingError, match=r"select_by spearman: undefined at every evaluation"):
-        run(settings)
-    assert "spearman is undefined at step 1" in capsys.readouterr().out
-    last = json.loads((tmp_path / "out" / "metrics.jsonl").read_text().splitlines()[-1])
-    assert (last["kind"], last["spearman"]) == ("validation", None)
-    assert not (tmp_path / "out" / "checkpoint").exists()
+        program._finish(settings, data, result)
+    assert published == [("b", f"{tmp_path}/last")]
+
+
+def test_an_undefined_metric_is_told_and_ranked_below_every_number() -> None:
+    told: list[dict[str, Any]] = []
+    loop: Any = SimpleNamespace(
+        settings=TrainSettings(select_by="spearman"), state=SimpleNamespace(step=5), rank=0, _tell=told.append
+    )
+    assert Loop._select(loop, {"spearman": 0.1}) > Loop._select(loop, {"spearman": None}) == UNDEFINED
+    assert [(note["kind"], note["text"][:32]) for note in told] == [("note", "spearman is undefined at step 5 ")]
 
 
 @pytest.fixture
@@ -103,12 +107,12 @@ def test_a_full_disk_is_told_and_the_same_command_continues_once_there_is_room(
 ) -> None:
     values = {**tiny_settings, "max_steps": 6, "evaluate_every_steps": 2, "zero_stage": 1, "worker_failures": 0}
     settings = TrainSettings(output=str(small_disk / "out"), **values)
-    with pytest.raises(WildrewardError, match=r"the checkpoint of step 4 could not be written.*No space left"):
+    with pytest.raises(WildrewardError, match=r"(?s)No space left.* the same command continues from the last"):
         run(settings)
     RewardModel.load(small_disk / "out" / "run" / "ckpt_000002" / "hf")
     subprocess.run(["mount", "-o", "remount,size=128m", str(small_disk)], check=True)
     run(settings)
-    assert "continues after step 2 of 6" in capsys.readouterr().out
+    assert "continues after step 2 of 6" in capsys.readouterr().out  # by whichever way the disk ran full
     assert RewardModel.load(small_disk / "out" / "last").head == "coral"
 
 

@@ -117,7 +117,7 @@ class TrainSettings(StageSettings):
     lora_rank: int = Field(default=0, ge=0)
     """Rank of LoRA adapters; 0 trains all weights. The head and the cutpoints are always trained in full."""
 
-    lora_alpha: float = Field(default=16.0, gt=0)
+    lora_alpha: int = Field(default=16, ge=1)
     """LoRA's scale: adapters add alpha / rank times their product."""
 
     lora_dropout: float = Field(default=0.0, ge=0, lt=1)
@@ -179,7 +179,7 @@ class TrainSettings(StageSettings):
     def _classes_of_the_map(cls, values: Any) -> Any:
         """num_classes follows from the class map."""
         found = values.get("class_map") if isinstance(values, dict) else None
-        if found not in CLASS_MAPS:
+        if not isinstance(found, str) or found not in CLASS_MAPS:
             return values
         count = max(CLASS_MAPS[found].values())
         if str(values.get("num_classes", count)) != str(count):  # a flag comes as text
