@@ -5,7 +5,7 @@
 
 Same weights, rows, batches, DeepSpeed engine (ZeRO-0) and forward passes of at most 8,192 tokens; only how rows are
 laid out differs, and, told apart, the arithmetic. Every batch is a sample of all lengths: the rows are sorted by length
-and dealt in turn. Each round runs every way once, on the same batch. Prints a line of JSON for each way: rows per second
+and dealt in turn. Each round runs every way once, on the same batch. Prints a line of JSON for each way: rows a second
 (median of the rounds), the ratio to padding to 4,096 in the same and in float32 arithmetic, padding and losses.
 """
 
@@ -87,8 +87,8 @@ class Trainer:
             num_key_value_heads=2,
             max_position_embeddings=MAX_TOKENS,
             pad_token_id=PAD,
-            num_labels=1,
         )
+        config.num_labels = 1
         self.way = way
         settings = TrainSettings(dtype=way.dtype, zero_stage=0, device="cpu", lr=1e-4)
         model = OrdinalModel(AutoModelForSequenceClassification.from_config(config), "coral", [-1.0, 0.0, 1.0])
@@ -177,7 +177,7 @@ def dealt(lengths: Rows, count: int) -> list[Rows]:
 
 def one_process_group() -> None:
     """DeepSpeed wants one, even of a single process."""
-    os.environ.setdefault("DS_ACCELERATOR", "cpu")
+    os.environ |= {"DS_ACCELERATOR": "cpu", "LOCAL_RANK": "0"}
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
@@ -188,7 +188,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--hidden", type=int, default=128)
     parser.add_argument("--layers", type=int, default=2)
-    parser.add_argument("--rows", type=int, default=8, help="rows of a batch")
+    parser.add_argument("--rows", type=int, default=16, help="rows of a batch")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
     return parser.parse_args()

@@ -1,4 +1,4 @@
-"""Records reach real Weights & Biases (offline) and MLflow (file store) runs, and a continued run goes on in its own."""
+"""Records reach real Weights & Biases (offline) and MLflow (file store) runs, and one that continues goes on."""
 
 import json
 from pathlib import Path

@@ -20,7 +20,7 @@ from wildreward.packing import ROW_BY_ROW, obstacle, pack, packed_logits, prepar
 from wildreward.pretrained import pad
 from wildreward.reward_model import OrdinalModel
 
-SHAPE = {
+SHAPE: dict[str, Any] = {
     "vocab_size": 100,
     "hidden_size": 64,
     "num_hidden_layers": 3,
@@ -31,7 +31,7 @@ SHAPE = {
     "pad_token_id": 0,
     "num_labels": 1,
 }
-DECODERS = {
+DECODERS: dict[str, Any] = {
     "llama": LlamaConfig(**SHAPE),
     "qwen": Qwen3Config(**SHAPE, head_dim=16),
     "mistral, rows longer than its window": MistralConfig(**SHAPE, sliding_window=6),
