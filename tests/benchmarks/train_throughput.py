@@ -5,9 +5,9 @@
 
 Same weights, rows, batches, DeepSpeed engine (ZeRO-0) and forward passes of at most 8,192 tokens; only how rows are
 laid out differs, and, told apart, the arithmetic. Every batch is a sample of all lengths: the rows are sorted by length
-and dealt in turn. Each round runs every way once, on the same batch. One thread, and processor time. Prints a line of JSON
-for each way: rows a second (of all rounds), the ratio to padding to 4,096 in the same and in float32 arithmetic, padding
-and losses.
+and dealt in turn. Each round runs every way once, on the same batch. One thread, and processor time. Prints a line of
+JSON for each way: rows a second (of all rounds), the ratio to padding to 4,096 in the same and in float32 arithmetic,
+padding and losses.
 """
 
 import argparse
@@ -189,7 +189,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--hidden", type=int, default=128)
     parser.add_argument("--layers", type=int, default=2)
-    parser.add_argument("--rows", type=int, default=16, help="rows of a batch")
+    parser.add_argument("--rows", type=int, default=12, help="rows of a batch")
     parser.add_argument("--rounds", type=int, default=2)
     return parser.parse_args()
 
