@@ -34,6 +34,8 @@ def obstacle(config: Any) -> str | None:
     layers = set(getattr(text, "layer_types", None) or ()) - LAYERS
     if model is None or not issubclass(model, GenericForSequenceClassification):
         return f"{config.model_type} is no decoder with a linear score head"
+    if text is not config or getattr(text, "use_bidirectional_attention", False):
+        return f"{config.model_type} reads more than the text before a token"
     if layers:
         return f"it has layers of {', '.join(sorted(layers))}"
     if getattr(text, "attn_logit_softcapping", None) is not None:

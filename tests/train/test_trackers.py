@@ -53,7 +53,6 @@ def test_a_continued_run_goes_on_in_its_wandb_run(tmp_path: Path, monkeypatch: p
     pytest.importorskip("wandb")
     monkeypatch.setenv("WANDB_MODE", "offline")
     settings = TrainSettings(output=f"{tmp_path}/out", track=("wandb",))
-    (tmp_path / "out").mkdir()
     run = track(settings, RECORDS[:2], finished=False)
     assert track(settings, RECORDS[2:], finished=True) == run
     parts = sorted((tmp_path / "out" / "wandb").glob(f"offline-run-*-{run}/run-{run}.wandb"))

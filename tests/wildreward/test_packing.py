@@ -111,6 +111,7 @@ def test_a_checkpoint_does_not_remember_how_it_was_trained(tmp_path: Any) -> Non
     [
         (BertConfig(), "bert is no decoder with a linear score head"),
         (Gemma2Config(), "soft-capped"),
+        (Gemma3TextConfig(use_bidirectional_attention=True), "reads more than the text before a token"),
         (Qwen3NextConfig(), "layers of linear_attention"),
     ],
 )
