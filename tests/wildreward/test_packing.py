@@ -75,6 +75,15 @@ def test_what_is_in_a_pack_does_not_reach_the_next_row() -> None:
     assert torch.allclose(packed_logits(model, *pack(ROWS)), other[1:], atol=1e-6, rtol=0)
 
 
+def test_a_model_with_lora_adapters_packs_alike() -> None:
+    peft = pytest.importorskip("peft")
+    adapters = peft.LoraConfig(task_type="SEQ_CLS", r=4, target_modules=["q_proj", "v_proj"], init_lora_weights=False)
+    model = peft.get_peft_model(model_of(DECODERS["llama"]), adapters)
+    padded = model(*pad(ROWS, 0)).logits
+    prepare(model, "cpu", torch.float32)
+    assert torch.allclose(packed_logits(model, *pack(ROWS)), padded, atol=1e-6, rtol=0)
+
+
 @torch.inference_mode()
 def test_bfloat16_packed_and_padded_differ_from_float32_by_rounding_only() -> None:
     """Either way within 3 percent of the largest logit."""
