@@ -34,7 +34,9 @@ def count(patterns: Sequence[str]) -> Iterator[int]:
     for path in storage.expand(patterns, [".parquet"]):
         for row in pq.read_table(path).to_pylist():
             found = read_conversation(row)
-            for turn in found.turns if isinstance(found, Conversation) else []:
+            if not isinstance(found, Conversation):
+                continue
+            for turn in found.turns:
                 try:
                     yield len(template.encode(found.messages[: turn.response_index + 1], tokenizer).input_ids)
                 except DataError as error:

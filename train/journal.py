@@ -85,10 +85,10 @@ class Scribe:
 
         for record in ray.get(self._journal.take.remote()):
             self._take(record)
+        for sink in self._sinks:
+            sink.flush()
         began = time.monotonic()
         if self._unwritten and (began >= self._next_write or self._end.is_set()):
-            for sink in self._sinks:
-                sink.flush()
             try:
                 storage.write_text(self._path, "".join(json.dumps(line) + "\n" for line in self._lines))
                 self._unwritten = False

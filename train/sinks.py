@@ -29,7 +29,7 @@ class Sink(Protocol):
     def write(self, record: Mapping[str, Any]) -> None: ...
 
     def flush(self) -> None:
-        """What was written survives a kill of this process."""
+        """Called twice a second: what was written survives a kill of this process, and is still seen."""
 
     def close(self, finished: bool) -> None: ...
 
@@ -50,21 +50,27 @@ class TensorBoard:
     def __init__(self, output: str) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        self._events = SummaryWriter(storage.join(output, "tensorboard"))
+        self._events, self._unwritten = SummaryWriter(storage.join(output, "tensorboard")), False
 
     def write(self, record: Mapping[str, Any]) -> None:
+        self._unwritten = True
         for name, value in numbers(record).items():
             self._events.add_scalar(name, value, record["step"])
 
     def flush(self) -> None:
-        self._events.flush()
+        if self._unwritten:
+            self._events.flush()
+            self._unwritten = False
 
     def close(self, finished: bool) -> None:
         self._events.close()
 
 
 class RayMetrics:
-    """Gauges and counters of this run, tagged with its output directory; a sweep's trials have one each."""
+    """Gauges and a counter of this run, tagged with its output directory; a sweep's trials have one each.
+
+    Ray forgets a gauge that is not set for some seconds, and a step may take longer: so each flush sets them again.
+    """
 
     def __init__(self, output: str) -> None:
         from ray.util.metrics import Counter, Gauge
@@ -77,23 +83,24 @@ class RayMetrics:
             f"{PREFIX}_tokens", "Tokens read since the run began, without padding", tag_keys=("run",)
         )
         self._run, self._seen = {"run": output}, 0
+        self._last: dict[str, Mapping[str, Any]] = {"train": {}, "validation": {}}
 
     def write(self, record: Mapping[str, Any]) -> None:
-        if record["kind"] == "validation":
-            for name, value in numbers(record).items():
-                self._validation.set(value, self._run | {"metric": name.removeprefix("validation/")})
-            return
-        for name, gauge in self._gauges.items():
-            if record[name] is not None:
-                gauge.set(record[name], self._run)
-        self._tokens.inc(record["tokens"] - self._seen, self._run)
-        self._seen = record["tokens"]
+        self._last[record["kind"]] = record
+        if record["kind"] == "train":
+            self._tokens.inc(record["tokens"] - self._seen, self._run)
+            self._seen = record["tokens"]
 
     def flush(self) -> None:
-        """Ray collects the series by itself."""
+        train, validation = self._last["train"], self._last["validation"]
+        for name, gauge in self._gauges.items():
+            if train.get(name) is not None:
+                gauge.set(train[name], self._run)
+        for name, value in numbers(validation).items() if validation else ():
+            self._validation.set(value, self._run | {"metric": name.removeprefix("validation/")})
 
     def close(self, finished: bool) -> None:
-        """The series stay until this process ends."""
+        """Ray forgets the gauges by itself; the counter stays until this process ends."""
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ The ids of the runs lie in <output>/trackers.json, so that a run that continues 
 
 import importlib.util
 import json
+import os
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -51,6 +52,9 @@ class Wandb:
         import wandb
 
         self.run_id = run_id or secrets.token_hex(4)
+        directory = output.removeprefix("file://") if storage.is_local(output) else None
+        if directory:
+            os.makedirs(directory, exist_ok=True)  # wandb would write elsewhere
         try:
             self._run = wandb.init(
                 project=settings.track_project,
@@ -58,7 +62,7 @@ class Wandb:
                 name=_title(output),
                 resume="allow",
                 config=settings.model_dump(mode="json"),
-                dir=output.removeprefix("file://") if storage.is_local(output) else None,
+                dir=directory,
                 settings=wandb.Settings(silent=True, console="off"),
                 reinit="create_new",
             )

@@ -135,7 +135,7 @@ def _packs(lengths: Sequence[int], workers: int, max_tokens: int) -> list[list[i
             groups[number].append(position)
         if max(sums)[0] <= max_tokens:
             return groups
-        count += workers
+        count += workers * max(1, count // (64 * workers))
     return [[position] for position in longest_first]
 
 

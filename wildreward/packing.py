@@ -30,10 +30,12 @@ def obstacle(config: Any) -> str | None:
     from transformers.modeling_layers import GenericForSequenceClassification
 
     text = config.get_text_config()
-    model = MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING.get(type(config), None)
+    model: Any = MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING.get(type(config), None)
     layers = set(getattr(text, "layer_types", None) or ()) - LAYERS
     if model is None or not issubclass(model, GenericForSequenceClassification):
         return f"{config.model_type} is no decoder with a linear score head"
+    if text is not config or getattr(text, "use_bidirectional_attention", False):
+        return f"{config.model_type} reads more than the text before a token"
     if layers:
         return f"it has layers of {', '.join(sorted(layers))}"
     if getattr(text, "attn_logit_softcapping", None) is not None:
@@ -104,10 +106,10 @@ def row_by_row(
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
     lengths = cu_seq_lens_q.diff().tolist()
-    rows = zip(*(tensor.split(lengths, dim=2) for tensor in (query_1HTD, key_1HTD, value_1HTD)), strict=True)
+    parts = (tensor.split(lengths, dim=2) for tensor in (query_1HTD, key_1HTD, value_1HTD))
     outputs = [
-        sdpa_attention_forward(module, *row, _band(length, sliding_window, query_1HTD.device), **kwargs)[0]
-        for row, length in zip(rows, lengths, strict=True)
+        sdpa_attention_forward(module, query, key, value, _band(length, sliding_window, query.device), **kwargs)[0]
+        for length, query, key, value in zip(lengths, *parts, strict=True)
     ]
     return torch.cat(outputs, dim=1), None
 

@@ -60,60 +60,50 @@ def wildfb(tmp_path_factory: pytest.TempPathFactory, write_wildfb: Callable[...,
     return directory
 
 
+SHAPE: dict[str, Any] = {
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 64,
+    "max_position_embeddings": 128,
+}
+
+
+def save_random(directory: Path, model: Any, config: Any, **shape: Any) -> Path:
+    """Random weights with the embedded model's tokenizer."""
+    import torch
+    from transformers import AutoTokenizer
+
+    from wildreward.minilm import minilm_directory
+
+    torch.manual_seed(0)
+    tokenizer = AutoTokenizer.from_pretrained(minilm_directory())
+    model(config(vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id, **SHAPE, **shape)).save_pretrained(
+        directory
+    )
+    tokenizer.save_pretrained(directory)
+    return directory
+
+
 @pytest.fixture(scope="session")
 def make_backbone(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """Directory of a tiny BERT with the embedded model's tokenizer."""
+    """Directory of a tiny BERT."""
 
     def make(dropout: float = 0.0) -> Path:
-        import torch
-        from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
+        from transformers import BertConfig, BertForSequenceClassification
 
-        from wildreward.minilm import minilm_directory
-
-        torch.manual_seed(0)
-        tokenizer = AutoTokenizer.from_pretrained(minilm_directory())
-        config = BertConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=32,
-            num_hidden_layers=2,
-            num_attention_heads=2,
-            intermediate_size=64,
-            max_position_embeddings=128,
-            initializer_range=0.2,
-            hidden_dropout_prob=dropout,
-            attention_probs_dropout_prob=dropout,
-        )
-        directory = tmp_path_factory.mktemp("backbone")
-        BertForSequenceClassification(config).save_pretrained(directory)
-        tokenizer.save_pretrained(directory)
-        return directory
+        rates = {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout, "initializer_range": 0.2}
+        return save_random(tmp_path_factory.mktemp("backbone"), BertForSequenceClassification, BertConfig, **rates)
 
     return make
 
 
 @pytest.fixture(scope="session")
 def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Directory of a tiny Llama, whose rows can be packed, with the embedded model's tokenizer."""
-    import torch
-    from transformers import AutoTokenizer, LlamaConfig, LlamaForSequenceClassification
+    """Directory of a tiny Llama, whose rows can be packed."""
+    from transformers import LlamaConfig, LlamaForSequenceClassification
 
-    from wildreward.minilm import minilm_directory
-
-    torch.manual_seed(0)
-    tokenizer = AutoTokenizer.from_pretrained(minilm_directory())
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=64,
-        max_position_embeddings=128,
-        pad_token_id=tokenizer.pad_token_id,
-    )
-    directory = tmp_path_factory.mktemp("llama")
-    LlamaForSequenceClassification(config).save_pretrained(directory)
-    tokenizer.save_pretrained(directory)
-    return directory
+    return save_random(tmp_path_factory.mktemp("llama"), LlamaForSequenceClassification, LlamaConfig)
 
 
 @pytest.fixture(scope="session")

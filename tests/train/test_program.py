@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import psutil
+import psutil  # type: ignore[import-untyped]  # its stubs are a package of their own, for these tests
 import pytest
 import torch
 import yaml
@@ -193,22 +193,14 @@ def test_a_run_whose_worker_and_then_driver_are_killed_ends_with_the_same_weight
     assert [line["step"] for line in records(killed, "train")] == list(range(1, 81))
 
 
-def test_prometheus_sees_a_run(trained: TrainSettings) -> None:
-    """Ray's processes report every few seconds."""
-    last, deadline = records(trained, "train")[-1], time.monotonic() + 60
-    while not (found := seen_of(trained)) and time.monotonic() < deadline:
+def test_prometheus_sees_how_many_tokens_a_run_read(trained: TrainSettings) -> None:
+    """What else it sees while a run lasts: test_sinks.py. Ray's processes report every few seconds."""
+    deadline = time.monotonic() + 60
+    while not (found := tokens_seen(trained)) and time.monotonic() < deadline:
         time.sleep(0.1)
-    assert found["tokens_total"] == last["tokens"]
-    assert {name: found[name] for name in ("step", "loss", "lr", "padding_frac")} == pytest.approx(
-        {name: last[name] for name in ("step", "loss", "lr", "padding_frac")}
-    )
-    assert found["validation mae"] == pytest.approx(records(trained, "validation")[-1]["mae"])
-    assert "mfu" not in found, "the peak of a CPU is not known"
+    assert found == [records(trained, "train")[-1]["tokens"]]
 
 
-def seen_of(settings: TrainSettings) -> dict[str, float]:
-    return {
-        f"{name} {tags['metric']}" if "metric" in tags else name: value
-        for name, tags, value in samples("wildreward_train")
-        if tags["run"] == settings.output
-    }
+def tokens_seen(settings: TrainSettings) -> list[float]:
+    named = samples("wildreward_train")
+    return [value for name, tags, value in named if (name, tags["run"]) == ("tokens_total", settings.output)]

@@ -130,16 +130,26 @@ def test_a_row_that_does_not_end_with_a_reply_is_named(
         tokens.write_shard(shard, str(tmp_path), InputTemplate(max_tokens=64), load_tokenizer(str(make_backbone())))
 
 
-def test_input_that_changed_since_the_run_began_is_refused(
-    tiny_settings: dict[str, Any], tmp_path: Path, write_wildfb: Write, ray_cluster: None
+def test_only_missing_shards_are_written_and_input_that_changed_is_refused(
+    tiny_settings: dict[str, Any],
+    tmp_path: Path,
+    write_wildfb: Write,
+    ray_cluster: None,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    directory = write_wildfb(tmp_path / "label", wildfb_rows(40))
+    monkeypatch.setattr(tokens, "SHARD_ROWS", 16)
+    directory, made = write_wildfb(tmp_path / "label", wildfb_rows(40)), tmp_path / "tokens"
     settings = TrainSettings(output=str(tmp_path / "out"), **{**tiny_settings, "input": (str(directory),)})
     backbone = open_backbone(settings)
-    prepare(settings, inspect(directory), backbone, str(tmp_path / "tokens"))
+    first = prepare(settings, inspect(directory), backbone, str(made))
+    before = {path.name: path.stat().st_mtime_ns for path in made.glob("*.arrow")}
+    (made / first.shards[1]).unlink()
+    assert prepare(settings, inspect(directory), backbone, str(made)) == first
+    after = {path.name: path.stat().st_mtime_ns for path in made.glob("*.arrow")}
+    assert [name for name in before if after[name] != before[name]] == [first.shards[1]]
     write_wildfb(directory, wildfb_rows(44))
     with pytest.raises(DataError, match=r"--input has changed since the run began"):
-        prepare(settings, inspect(directory), backbone, str(tmp_path / "tokens"))
+        prepare(settings, inspect(directory), backbone, str(made))
 
 
 SOFT = Labelling(num_classes=4, class_map="four", soft=True)
@@ -208,6 +218,6 @@ def test_the_same_conversations_are_set_apart_whatever_the_class_map(
     for labelling in (Labelling(5, "five"), Labelling(4, "four")):
         store = tokens.read(str(tmp_path / "tokens"), [name], labelling)
         names = store.table.column("conversation_hash").to_pylist()
-        apart.append({names[row] for row in split(store, 0.3, seed=0)[1].rows})
+        apart.append({names[row] for row in split(store, TrainSettings(validation_frac=0.3))[1].rows})
     assert apart[1] <= apart[0]
     assert len(apart[1]) > 2

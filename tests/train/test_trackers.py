@@ -1,4 +1,4 @@
-"""Records reach real Weights & Biases (offline) and MLflow (file store) runs, and a continued run goes on in its own."""
+"""Records reach real Weights & Biases (offline) and MLflow (file store) runs, and one that continues goes on."""
 
 import json
 from pathlib import Path
@@ -53,7 +53,6 @@ def test_a_continued_run_goes_on_in_its_wandb_run(tmp_path: Path, monkeypatch: p
     pytest.importorskip("wandb")
     monkeypatch.setenv("WANDB_MODE", "offline")
     settings = TrainSettings(output=f"{tmp_path}/out", track=("wandb",))
-    (tmp_path / "out").mkdir()
     run = track(settings, RECORDS[:2], finished=False)
     assert track(settings, RECORDS[2:], finished=True) == run
     parts = sorted((tmp_path / "out" / "wandb").glob(f"offline-run-*-{run}/run-{run}.wandb"))

@@ -15,8 +15,8 @@ LLAMA = LlamaConfig(
     num_key_value_heads=2,
     intermediate_size=48,
     pad_token_id=0,
-    num_labels=1,
 )
+LLAMA.num_labels = 1
 
 
 def test_work_is_six_flops_a_weight_and_token_and_attention_by_the_square() -> None:

@@ -20,7 +20,7 @@ from wildreward.packing import ROW_BY_ROW, obstacle, pack, packed_logits, prepar
 from wildreward.pretrained import pad
 from wildreward.reward_model import OrdinalModel
 
-SHAPE = {
+SHAPE: dict[str, Any] = {
     "vocab_size": 100,
     "hidden_size": 64,
     "num_hidden_layers": 3,
@@ -31,7 +31,7 @@ SHAPE = {
     "pad_token_id": 0,
     "num_labels": 1,
 }
-DECODERS = {
+DECODERS: dict[str, Any] = {
     "llama": LlamaConfig(**SHAPE),
     "qwen": Qwen3Config(**SHAPE, head_dim=16),
     "mistral, rows longer than its window": MistralConfig(**SHAPE, sliding_window=6),
@@ -75,6 +75,15 @@ def test_what_is_in_a_pack_does_not_reach_the_next_row() -> None:
     assert torch.allclose(packed_logits(model, *pack(ROWS)), other[1:], atol=1e-6, rtol=0)
 
 
+def test_a_model_with_lora_adapters_packs_alike() -> None:
+    peft = pytest.importorskip("peft")
+    adapters = peft.LoraConfig(task_type="SEQ_CLS", r=4, target_modules=["q_proj", "v_proj"], init_lora_weights=False)
+    model = peft.get_peft_model(model_of(DECODERS["llama"]), adapters)
+    padded = model(*pad(ROWS, 0)).logits
+    prepare(model, "cpu", torch.float32)
+    assert torch.allclose(packed_logits(model, *pack(ROWS)), padded, atol=1e-6, rtol=0)
+
+
 @torch.inference_mode()
 def test_bfloat16_packed_and_padded_differ_from_float32_by_rounding_only() -> None:
     """Either way within 3 percent of the largest logit."""
@@ -111,6 +120,7 @@ def test_a_checkpoint_does_not_remember_how_it_was_trained(tmp_path: Any) -> Non
     [
         (BertConfig(), "bert is no decoder with a linear score head"),
         (Gemma2Config(), "soft-capped"),
+        (Gemma3TextConfig(use_bidirectional_attention=True), "reads more than the text before a token"),
         (Qwen3NextConfig(), "layers of linear_attention"),
     ],
 )
