@@ -33,7 +33,7 @@ def simulated(head: HeadKind, rows: int, seed: int = 0) -> tuple[Array, Array]:
 
 def fitted(head: HeadKind, logits_NK: Array, labels_N: Array, conversations: list[str] | None = None) -> Fitted:
     names = conversations or [str(i) for i in range(len(labels_N))]
-    return fit(head, logits_NK, labels_N, names, TRAINED if head == "coral" else None, rows_are="simulated")
+    return fit(head, logits_NK, labels_N, names, TRAINED.tolist() if head == "coral" else None, rows_are="simulated")
 
 
 def mean_nll(head: HeadKind, logits_NK: Array, labels_N: Array) -> float:
@@ -100,7 +100,7 @@ def test_cutpoints_of_a_coral_head_keep_their_order_even_where_a_class_is_rare()
 def test_what_is_calibrated_already_is_left_about_as_it_is() -> None:
     logits_NK, labels_N = simulated("coral", 10_000)
     made = (logits_NK + TRAINED - CUTPOINTS) / TEMPERATURE
-    found = fit("coral", made, labels_N, [str(i) for i in range(10_000)], CUTPOINTS, rows_are="").calibration
+    found = fit("coral", made, labels_N, [str(i) for i in range(10_000)], CUTPOINTS.tolist(), rows_are="").calibration
     assert found.temperature == pytest.approx(1, abs=0.03)
     assert found.cutpoints == pytest.approx(CUTPOINTS, abs=0.08)
 
