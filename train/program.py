@@ -12,8 +12,9 @@ import json
 import math
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,8 +28,7 @@ from wildreward.settings.train import TrainSettings
 from wildreward.template import InputTemplate
 
 if TYPE_CHECKING:
-    from wildreward.calibration import Calibration
-    from wildreward.calibration_rows import Calibrated
+    from train.calibrate import Calibrator
 
 OWNED = ("checkpoint", "last", "metrics.jsonl", "report.html", "figures", "tensorboard", "tokens", "run")
 FREE = frozenset({"cpus_per_worker", "threads", "worker_failures", "keep_state"})
@@ -224,7 +224,8 @@ def _finish(settings: TrainSettings, data: Data, result: Any) -> None:
 
     best, metrics = max(result.best_checkpoints, key=lambda item: item[1]["select"])
     target = storage.join(settings.output, "checkpoint")
-    calibration, measured = _publish_calibrated(settings, data, best, target)
+    calibrator = _calibrator(settings, data)
+    _publish(best, target, calibrator)
     _publish(result.checkpoint, storage.join(settings.output, "last"))
     described = {
         "checkpoint": target,
@@ -236,44 +237,35 @@ def _finish(settings: TrainSettings, data: Data, result: Any) -> None:
         "validation_rows": data.validation_rows,
         "validation": {name: value for name, value in metrics.items() if name not in ("step", "select")},
         "selected_by": settings.select_by if data.validation_rows else "last step",
-        "calibration": calibration.to_config(),
-        "calibration_said": in_words(calibration),
+        "calibration": calibrator.calibration.to_config(),
+        "calibration_said": in_words(calibrator.calibration),
         "report": storage.join(settings.output, "report.html"),
     }
     lines = storage.read_text(storage.join(settings.output, "metrics.jsonl")).splitlines()
     history = [json.loads(line) for line in lines]
-    report = train_report(described, history, settings.model_dump(mode="json"), calibration, measured)
-    write_report(settings.output, report)
+    found = calibrator.calibration, calibrator.measured
+    write_report(settings.output, train_report(described, history, settings.model_dump(mode="json"), *found))
     run_directory.finish(settings.output, described)
     if not settings.keep_state:
         storage.remove(storage.join(settings.output, RUN_NAME))
     _show(described)
 
 
-def _publish_calibrated(
-    settings: TrainSettings, data: Data, checkpoint: Any, target: str
-) -> "tuple[Calibration, Calibrated | None]":
-    """Publish with the calibration in config.json; returns it and what was measured of it."""
-    from train.calibrate import calibrate, rows_apart
-    from train.worker import HF_FOLDER, split
-    from wildreward.calibration import with_calibration
+def _calibrator(settings: TrainSettings, data: Data) -> "Calibrator":
+    from train.calibrate import Calibrator, rows_apart
+    from train.worker import split
 
     store = tokens.read(data.directory, data.shards)
-    _, validation = split(store, settings)
-    with checkpoint.as_directory() as directory:
-        hf = Path(directory) / HF_FOLDER
-        calibration, measured = calibrate(settings, rows_apart(store, settings), validation, Path(directory), hf)
-        config = with_calibration((hf / "config.json").read_text(encoding="utf-8"), calibration)
-        copy_checkpoint(hf, target, {"config.json": config})
-    return calibration, measured
+    return Calibrator(settings, rows_apart(store, settings), split(store, settings)[1])
 
 
-def _publish(checkpoint: Any, target: str) -> None:
-    """Copy the Hugging Face part of a checkpoint to `target`."""
+def _publish(checkpoint: Any, target: str, adjust: Callable[[Path, Path], None] | None = None) -> None:
+    """Copy the Hugging Face part of a checkpoint to `target`; `adjust` gets the checkpoint and the copy before that."""
     from train.worker import HF_FOLDER
 
     with checkpoint.as_directory() as directory:
-        copy_checkpoint(Path(directory) / HF_FOLDER, target)
+        changed = partial(adjust, Path(directory)) if adjust else None
+        copy_checkpoint(Path(directory) / HF_FOLDER, target, changed)
 
 
 def _show(described: dict[str, Any]) -> None:

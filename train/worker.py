@@ -245,11 +245,12 @@ def load_splits(job: Job) -> tuple[tokens.TokenStore, tokens.TokenStore]:
 
 
 def split(store: tokens.TokenStore, settings: TrainSettings) -> tuple[tokens.TokenStore, tokens.TokenStore]:
-    """Training and validation rows; those that calibration alone may see (calibrate.rows_apart) are in neither."""
+    """Training and validation rows; those of calibrate.rows_apart are in neither."""
     conversations = store.table.column("conversation_hash").to_pylist()
     chosen = held_out(conversations, settings.validation_frac, settings.seed)
+    kept = chosen | calibrate.names_apart(conversations, settings)
+    training = np.array([name not in kept for name in conversations], dtype=bool)
     validation = np.array([name in chosen for name in conversations], dtype=bool)
-    training = ~validation & ~calibrate.is_apart(conversations, settings)
     return store.subset(np.flatnonzero(training)), store.subset(np.flatnonzero(validation))
 
 

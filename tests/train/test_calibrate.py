@@ -63,8 +63,8 @@ def test_the_checkpoint_carries_the_calibration_and_its_figures(calibrated: Trai
 def test_the_logits_it_was_fitted_on_are_those_of_the_published_checkpoint(calibrated: TrainSettings) -> None:
     """Scored again from the files, the same rows give the likelihoods that were written."""
     rows = pq.read_table(Path(calibrated.input[0]) / "wildfb" / "train" / "part-0.parquet").to_pylist()
-    apart_N = calibrate.is_apart([row["conversation_hash"] for row in rows], calibrated)
-    chosen = [row for row, apart in zip(rows, apart_N, strict=True) if apart]
+    names = calibrate.names_apart([row["conversation_hash"] for row in rows], calibrated)
+    chosen = [row for row in rows if row["conversation_hash"] in names]
     nll = facts(calibrated)["calibration"]["nll"]
     for is_calibrated, expected in ((True, nll["fitted"]), (False, nll["before"])):
         model = RewardModel.load(f"{calibrated.output}/checkpoint", calibrated=is_calibrated)
