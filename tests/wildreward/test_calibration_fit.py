@@ -55,8 +55,9 @@ def test_one_threshold_is_platt_scaling() -> None:
     x_N1 = generator.normal(0, 2, (400, 1))
     labels_N = 1 + (generator.logistic(size=400) < (x_N1[:, 0] - 0.7) / 2)
     known = LogisticRegression(C=np.inf, tol=1e-10).fit(x_N1, labels_N)
-    for head in ("corn", "independent"):
-        found = fit(head, x_N1, labels_N, [str(i) for i in range(400)], None, rows_are="").calibration
+    for head in HEADS:
+        own = [0.0] if head == "coral" else None
+        found = fit(head, x_N1, labels_N, [str(i) for i in range(400)], own, rows_are="").calibration
         assert found.temperature == pytest.approx(1 / known.coef_[0, 0], rel=1e-4)
         assert found.cutpoints == pytest.approx([-known.intercept_[0] / known.coef_[0, 0]], abs=1e-4)
 
