@@ -34,6 +34,7 @@ OWNED = ("checkpoint", "last", "metrics.jsonl", "report.html", "figures", "tenso
 FREE = frozenset({"cpus_per_worker", "threads", "worker_failures", "keep_state"})
 RUN_NAME = "run"
 SNAPSHOT = "checkpoint_manager_snapshot.json"
+TOLD = {"calibration": "calibration_said", "report": "report"}
 
 
 def run(settings: TrainSettings) -> None:
@@ -275,8 +276,8 @@ def _show(described: dict[str, Any]) -> None:
         "training rows": f"{described['training_rows']} by class {described['training_labels']}",
         "validation": f"{described['validation_rows']} rows apart, by conversation; best by {described['selected_by']}",
         **{f"  {name}": f"{value:.4f}" for name, value in described["validation"].items()},
-        "calibration": described["calibration_said"],
-        "report": described["report"],
+        # Absent where an earlier version finished the run.
+        **{name: described[key] for name, key in TOLD.items() if key in described},
     }
     for name, text in rows.items():
         print(f"{name:<14} {text}")
