@@ -88,10 +88,9 @@ def test_calibrating_again_replaces_the_calibration(calibrated: CalibrateSetting
     assert found[0] == found[1]
 
 
+@pytest.mark.parametrize("calibrated", ["coral"], indirect=True)
 def test_score_gives_calibrated_scores_and_raw_ones_on_request(calibrated: CalibrateSettings, tmp_path: Path) -> None:
     checkpoint = str(Path(calibrated.output) / "checkpoint")
-    if RewardModel.load(checkpoint).head != "coral":
-        pytest.skip("one run of the batch scorer is enough: what differs by head is in test_reward_model.py")
     asked = ScoreSettings(checkpoint=checkpoint, input=calibrated.input, output=str(tmp_path))
     score(asked)
     rows = pq.read_table(tmp_path / "scores").to_pylist()
