@@ -12,7 +12,6 @@ Memory: the texts of the rows, and 8 bytes for each logit.
 
 import os
 import sys
-import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -40,7 +39,7 @@ from wildreward.progress import Progress
 from wildreward.report import Report
 from wildreward.scorer import Conversation
 from wildreward.settings.calibrate import CalibrateSettings
-from wildreward.template import FILE_NAME
+from wildreward.template import InputTemplate
 
 OWNED = ("checkpoint", "report.html", "figures")
 
@@ -102,7 +101,7 @@ class Answer:
     logits_NK: Array
     head: HeadKind
     cutpoints: tuple[float, ...] | None
-    template: str
+    template: InputTemplate
     described: dict[str, Any]
 
 
@@ -139,10 +138,7 @@ def ask(settings: CalibrateSettings, directory: str, conversations: Sequence[Con
         for batch in token_batches([len(item.input_ids) for item in items], settings.batch_tokens):
             raw = model.raw_logits([items[i] for i in batch])
             logits_NK[batch] = model.uncalibrated(raw).double().cpu().numpy()
-    with tempfile.TemporaryDirectory() as folder:
-        model.template.save(Path(folder))
-        template = Path(folder, FILE_NAME).read_text(encoding="utf-8")
-    return Answer(logits_NK, model.head, model.cutpoints, template, model.describe())
+    return Answer(logits_NK, model.head, model.cutpoints, model.template, model.describe())
 
 
 def _calibrate(settings: CalibrateSettings, directory: Path, rows: LabelledRows, answer: Answer) -> dict[str, Any]:
@@ -161,8 +157,14 @@ def _calibrate(settings: CalibrateSettings, directory: Path, rows: LabelledRows,
         )
     target = storage.join(settings.output, "checkpoint")
     head = {name: answer.described[name] for name in ("head", "num_classes", "cutpoints", "temperature")}
-    config = with_calibration((directory / CONFIG).read_text(encoding="utf-8"), found.calibration, head)
-    copy_checkpoint(directory, target, {CONFIG: config, FILE_NAME: answer.template})
+
+    def adjust(copy: Path) -> None:
+        config = copy / CONFIG
+        text = with_calibration(config.read_text(encoding="utf-8"), found.calibration, head)
+        config.write_text(text, encoding="utf-8")
+        answer.template.save(copy)
+
+    copy_checkpoint(directory, target, adjust)
     described = {
         "checkpoint": target,
         "of": settings.checkpoint,

@@ -51,5 +51,5 @@ def calibrate_checkpoint(directory: Path, temperature: float, cutpoints: Sequenc
     """Put a calibration into a checkpoint's config.json, in place."""
     found = Calibration("temperature+cutpoints", temperature, tuple(cutpoints), None, {"rows": 90})
     config = directory / "config.json"
-    config.write_text(with_calibration(config.read_text(), found, {}))
+    config.write_text(with_calibration(config.read_text(), found))
     return directory

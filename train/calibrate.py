@@ -9,14 +9,14 @@ Memory: 8 bytes for each of the K logits of a row set apart.
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from train import tokens
 from wildreward.benchmarks.measure import MeasureOptions
-from wildreward.calibration import Calibration, none
+from wildreward.calibration import Calibration, none, with_calibration
 from wildreward.calibration_rows import Calibrated, Rows, calibrated
+from wildreward.checkpoint import CONFIG
 from wildreward.holdout import held_out
 from wildreward.metrics import Array
 from wildreward.settings.train import TrainSettings
@@ -28,46 +28,55 @@ APART = "rows set apart for the calibration alone (calibration_frac)"
 VALIDATION = "validation rows, which also chose the checkpoint"
 
 
-def is_apart(conversations: Sequence[str], settings: TrainSettings) -> Array:
-    """(N,) which rows only the calibration may see. The validation rows are the same with them and without.
+def names_apart(conversations: Sequence[str], settings: TrainSettings) -> frozenset[str]:
+    """Conversations that only the calibration may see, of those of all rows. Those of the validation rows are the same
+    with them and without.
 
-    >>> settings = TrainSettings(validation_frac=0.25, calibration_frac=0.25)
-    >>> int(is_apart(list("abcdefgh"), settings).sum())
+    >>> len(names_apart(list("abcdefgh"), TrainSettings(validation_frac=0.25, calibration_frac=0.25)))
     2
     """
     if not settings.calibration_frac:
-        return np.zeros(len(conversations), dtype=bool)
-    validation = held_out(conversations, settings.validation_frac, settings.seed)
+        return frozenset()
     both = held_out(conversations, settings.validation_frac + settings.calibration_frac, settings.seed)
-    return np.array([name in both and name not in validation for name in conversations], dtype=bool)
+    return both - held_out(conversations, settings.validation_frac, settings.seed)
 
 
 def rows_apart(store: tokens.TokenStore, settings: TrainSettings) -> tokens.TokenStore:
-    """The rows of `is_apart`, which draws from all rows, those that the class map drops too."""
-    apart = is_apart(store.table.column("conversation_hash").to_pylist(), settings)
-    return store.subset(np.flatnonzero(apart[store.rows]))
+    """The rows of `names_apart`, which draws from all rows, those that the class map drops too."""
+    conversations = store.table.column("conversation_hash").to_pylist()
+    names = names_apart(conversations, settings)
+    return store.subset(np.flatnonzero([conversations[row] in names for row in store.rows.tolist()]))
 
 
 def save_logits(directory: Path, logits_NK: Array) -> None:
     np.save(directory / LOGITS, logits_NK)
 
 
-def calibrate(
-    settings: TrainSettings, apart: tokens.TokenStore, validation: tokens.TokenStore, checkpoint: Path, hf: Path
-) -> tuple[Calibration, Calibrated | None]:
-    """The calibration of a checkpoint of the run, or why there is none; and what is measured, where rows were apart."""
-    skip = None if settings.calibrate else "it was not asked for (calibrate: false)"
-    store, rows_are = (apart, APART) if len(apart) else (validation, VALIDATION)
-    if not len(store):
-        return none(skip or "no rows were set apart for it (validation_frac and calibration_frac are 0)"), None
-    if not (checkpoint / LOGITS).is_file():
-        return none("the checkpoint was saved by an earlier version, without its logits"), None
-    rows = Rows(np.load(checkpoint / LOGITS), store.labels, _conversations(store), rows_are)
-    cutpoints = json.loads((hf / "config.json").read_text(encoding="utf-8"))["wildreward"]["cutpoints"]
-    found = calibrated(settings.head, rows, cutpoints, MeasureOptions(seed=settings.seed), skip)
-    return found.calibration, found
+class Calibrator:
+    """Calibrates the copy of a run's checkpoint that is about to be published; then says what came of it."""
 
+    def __init__(self, settings: TrainSettings, apart: tokens.TokenStore, validation: tokens.TokenStore) -> None:
+        self.settings = settings
+        self.store, self.rows_are = (apart, APART) if len(apart) else (validation, VALIDATION)
+        self.calibration = none("nothing was published")
+        self.measured: Calibrated | None = None
 
-def _conversations(store: tokens.TokenStore) -> list[str]:
-    names: list[Any] = store.table.column("conversation_hash").to_pylist()
-    return [names[row] for row in store.rows.tolist()]
+    def __call__(self, checkpoint: Path, copy: Path) -> None:
+        """Read the logits of `checkpoint`, write the calibration into the config.json of `copy`."""
+        path = copy / CONFIG
+        config = path.read_text(encoding="utf-8")
+        self.calibration, self.measured = self._calibrated(checkpoint, json.loads(config)["wildreward"]["cutpoints"])
+        path.write_text(with_calibration(config, self.calibration), encoding="utf-8")
+
+    def _calibrated(self, checkpoint: Path, cutpoints: Sequence[float] | None) -> tuple[Calibration, Calibrated | None]:
+        """The calibration, or why there is none; and what is measured, where rows were apart."""
+        skip = None if self.settings.calibrate else "it was not asked for (calibrate: false)"
+        if not len(self.store):
+            return none(skip or "no rows were set apart for it (validation_frac and calibration_frac are 0)"), None
+        if not (checkpoint / LOGITS).is_file():
+            return none("the checkpoint was saved by an earlier version, without its logits"), None
+        names = self.store.table.column("conversation_hash").to_pylist()
+        conversations = [names[row] for row in self.store.rows.tolist()]
+        rows = Rows(np.load(checkpoint / LOGITS), self.store.labels, conversations, self.rows_are)
+        found = calibrated(self.settings.head, rows, cutpoints, MeasureOptions(seed=self.settings.seed), skip)
+        return found.calibration, found

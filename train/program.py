@@ -13,9 +13,10 @@ import math
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,8 +34,7 @@ from wildreward.template import InputTemplate
 from wildreward.validation import UNDEFINED
 
 if TYPE_CHECKING:
-    from wildreward.calibration import Calibration
-    from wildreward.calibration_rows import Calibrated
+    from train.calibrate import Calibrator
 
 OWNED = (
     "checkpoint", "last", "metrics.jsonl", "report.html", "figures", "tensorboard", "tokens", "run", "wandb",
@@ -42,6 +42,7 @@ OWNED = (
 )  # fmt: skip
 FREE = frozenset({"cpus_per_worker", "threads", "worker_failures", "keep_state", "track"})
 RUN_NAME = "run"
+TOLD = {"calibration": "calibration_said", "report": "report"}
 
 
 def run(settings: TrainSettings) -> None:
@@ -241,7 +242,7 @@ def _finish(settings: TrainSettings, data: Data, result: Any) -> None:
         result.checkpoint.as_directory() as directory,
         _exported(settings, data.template, Path(directory)) as hf,
     ):
-        _publish(hf, storage.join(settings.output, "last"), {})
+        _publish(hf, storage.join(settings.output, "last"))
     best, metrics = max(result.best_checkpoints, key=lambda item: item[1]["select"])
     if metrics["select"] == UNDEFINED:
         raise TrainingError(
@@ -250,7 +251,12 @@ def _finish(settings: TrainSettings, data: Data, result: Any) -> None:
             "another select_by (mae and loss are always defined)"
         )
     target = storage.join(settings.output, "checkpoint")
-    calibration, measured = _publish_calibrated(settings, data, best, target)
+    calibrator = _calibrator(settings, data)
+    with (
+        best.as_directory() as directory,
+        _exported(settings, data.template, Path(directory)) as hf,
+    ):
+        _publish(hf, target, partial(calibrator, Path(directory)))
     described = {
         "checkpoint": target,
         "best_step": metrics["step"],
@@ -261,35 +267,26 @@ def _finish(settings: TrainSettings, data: Data, result: Any) -> None:
         "validation_rows": data.validation_rows,
         "validation": {name: metrics.get(name) for name in SELECT_MODES} if data.validation_rows else {},
         "selected_by": settings.select_by if data.validation_rows else "last step",
-        "calibration": calibration.to_config(),
-        "calibration_said": in_words(calibration),
+        "calibration": calibrator.calibration.to_config(),
+        "calibration_said": in_words(calibrator.calibration),
         "report": storage.join(settings.output, "report.html"),
     }
     lines = storage.read_text(storage.join(settings.output, "metrics.jsonl")).splitlines()
     history = [json.loads(line) for line in lines]
-    report = train_report(described, history, settings.model_dump(mode="json"), calibration, measured)
-    write_report(settings.output, report)
+    found = calibrator.calibration, calibrator.measured
+    write_report(settings.output, train_report(described, history, settings.model_dump(mode="json"), *found))
     run_directory.finish(settings.output, described)
     if not settings.keep_state:
         storage.remove(storage.join(settings.output, RUN_NAME))
     _show(described)
 
 
-def _publish_calibrated(
-    settings: TrainSettings, data: Data, checkpoint: Any, target: str
-) -> "tuple[Calibration, Calibrated | None]":
-    """Publish with the calibration in config.json; returns it and what was measured of it."""
-    from train.calibrate import calibrate, rows_apart
+def _calibrator(settings: TrainSettings, data: Data) -> "Calibrator":
+    from train.calibrate import Calibrator, rows_apart
     from train.worker import split
-    from wildreward.calibration import with_calibration
 
     store = tokens.read(data.directory, data.shards, settings.labelling)
-    _, validation = split(store, settings)
-    with checkpoint.as_directory() as directory, _exported(settings, data.template, Path(directory)) as hf:
-        calibration, measured = calibrate(settings, rows_apart(store, settings), validation, Path(directory), hf)
-        config = with_calibration((hf / "config.json").read_text(encoding="utf-8"), calibration)
-        _publish(hf, target, {"config.json": config})
-    return calibration, measured
+    return Calibrator(settings, rows_apart(store, settings), split(store, settings)[1])
 
 
 @contextmanager
@@ -307,13 +304,13 @@ def _exported(settings: TrainSettings, template: InputTemplate, directory: Path)
         yield Path(made) / "hf"
 
 
-def _publish(hf: Path, target: str, texts: Mapping[str, str]) -> None:
-    """Copy to `target`, some files with a text of their own. Raises CheckpointError when there is no room."""
+def _publish(hf: Path, target: str, adjust: Callable[[Path], None] | None = None) -> None:
+    """Copy to `target`; `adjust` gets the copy before that. Raises CheckpointError when there is no room."""
     from train.saving import writing
 
     local = storage.is_local(target)
     with writing(target, Path(target.removeprefix("file://")).parent if local else tempfile.gettempdir()):
-        copy_checkpoint(hf, target, texts)
+        copy_checkpoint(hf, target, adjust)
 
 
 def _show(described: dict[str, Any]) -> None:
@@ -326,8 +323,8 @@ def _show(described: dict[str, Any]) -> None:
             f"  {name}": "undefined" if value is None else f"{value:.4f}"
             for name, value in described["validation"].items()
         },
-        "calibration": described["calibration_said"],
-        "report": described["report"],
+        # Absent where an earlier version finished the run.
+        **{name: described[key] for name, key in TOLD.items() if key in described},
     }
     for name, text in rows.items():
         print(f"{name:<14} {text}")

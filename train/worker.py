@@ -276,14 +276,15 @@ def load_splits(job: Job) -> tuple[tokens.TokenStore, tokens.TokenStore]:
 
 
 def split(store: tokens.TokenStore, settings: TrainSettings) -> tuple[tokens.TokenStore, tokens.TokenStore]:
-    """Training and validation rows; those that calibration alone may see (calibrate.rows_apart) are in neither.
+    """Training and validation rows; those of calibrate.rows_apart are in neither.
 
     The same conversations whatever the class map: they are drawn from all rows, dropped ones too.
     """
     conversations = store.table.column("conversation_hash").to_pylist()
     chosen = held_out(conversations, settings.validation_frac, settings.seed)
+    kept = chosen | calibrate.names_apart(conversations, settings)
+    training = np.array([conversations[row] not in kept for row in store.rows.tolist()], dtype=bool)
     validation = np.array([conversations[row] in chosen for row in store.rows.tolist()], dtype=bool)
-    training = ~validation & ~calibrate.is_apart(conversations, settings)[store.rows]
     return store.subset(np.flatnonzero(training)), store.subset(np.flatnonzero(validation))
 
 

@@ -64,10 +64,10 @@ class Calibration:
         return (raw - raw.new_tensor(self.cutpoints)) / self.temperature
 
 
-def with_calibration(config: str, found: Calibration, head: Mapping[str, Any]) -> str:
+def with_calibration(config: str, found: Calibration, head: Mapping[str, Any] | None = None) -> str:
     """The text of a config.json with the calibration in it; `head` describes a head that the config says nothing of."""
     values = json.loads(config)
-    values["wildreward"] = {**head, **values.get("wildreward", {}), KEY: found.to_config()}
+    values["wildreward"] = {**(head or {}), **values.get("wildreward", {}), KEY: found.to_config()}
     return json.dumps(values, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
 
@@ -90,12 +90,13 @@ def read(value: Any, head: str, thresholds: int, where: str) -> Calibration | No
         return None
     if not isinstance(value, Mapping):
         raise _wrong(where, "", value, "an object")
-    method = value.get("method")
+    method: Any = value.get("method")
     if method not in get_args(Method):
         raise _wrong(where, ".method", method, ", ".join(get_args(Method)))
     if method == "none":
         return None
-    temperature, cutpoints = value.get("temperature"), value.get("cutpoints")
+    temperature: Any = value.get("temperature")
+    cutpoints = value.get("cutpoints")
     if not _finite(temperature) or temperature <= 0:
         raise _wrong(where, ".temperature", temperature, "a number above 0")
     if not isinstance(cutpoints, list) or len(cutpoints) != thresholds or not all(map(_finite, cutpoints)):

@@ -101,7 +101,7 @@ def _nll(head: HeadKind, rows: Rows, crossed_NK: Array | None) -> Measure:
 
 def _decoded(head: HeadKind, logits_NK: Array) -> tuple[Array, Array]:
     """(N, C) probabilities and (N,) scores."""
-    found = decode(head, torch.as_tensor(logits_NK))
+    found = decode(head, torch.tensor(logits_NK))
     return found.probs_BC.double().numpy(), found.score_B.double().numpy()
 
 

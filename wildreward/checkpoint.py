@@ -8,7 +8,7 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -99,23 +99,21 @@ def _hub_errors(name: str) -> Iterator[None]:
         raise CheckpointError(f"--checkpoint {name}: no directory, and not to be had from the hub: {error}") from error
 
 
-def copy_checkpoint(source: Path, target: str, texts: Mapping[str, str] | None = None) -> None:
-    """Copy a directory, some files with a text of their own: complete under another name first, then renamed."""
-    texts = texts or {}
-    if storage.is_local(target):
-        final = Path(target.removeprefix("file://"))
+def copy_checkpoint(source: Path, target: str, adjust: Callable[[Path], None] | None = None) -> None:
+    """Copy a directory: complete under another name first, changed there by `adjust`, then renamed or uploaded."""
+    final = Path(target.removeprefix("file://")) if storage.is_local(target) else None
+    if final:
         final.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=final.parent, prefix=".publish-") as temporary:
-            copied = Path(shutil.copytree(source, Path(temporary) / "copy"))
-            for name, text in texts.items():
-                (copied / name).write_text(text, encoding="utf-8")
+    with tempfile.TemporaryDirectory(dir=final and final.parent, prefix=".publish-") as temporary:
+        copied = Path(shutil.copytree(source, Path(temporary) / "copy"))
+        if adjust:
+            adjust(copied)
+        if final:
             shutil.rmtree(final, ignore_errors=True)
             copied.rename(final)
-        return
-    names = [str(path.relative_to(source)) for path in sorted(source.rglob("*")) if path.is_file()]
-    for name in dict.fromkeys([*names, *texts]):
-        data = texts[name].encode() if name in texts else (source / name).read_bytes()
-        storage.write_bytes(storage.join(target, name), data)
+            return
+        for path in sorted(path for path in copied.rglob("*") if path.is_file()):
+            storage.write_bytes(storage.join(target, str(path.relative_to(copied))), path.read_bytes())
 
 
 def fingerprint(name: str, template: str | None = None, chat_source: str | None = None) -> str:

@@ -274,14 +274,14 @@ class RewardModel(TextScorer):
         check_positions(backbone.config, chosen, str(path))
         model = OrdinalModel(backbone, described["head"], described.get("cutpoints"))
         thresholds = described["num_classes"] - 1 if described["head"] == "coral" else backbone.config.num_labels
-        found = calibration.read(described.get(calibration.KEY), described["head"], thresholds, f"{path}/config.json")
+        fitted = calibration.read(described.get(calibration.KEY), described["head"], thresholds, f"{path}/config.json")
         return cls(
             model.to(device),
             tokenizer,
             chosen,
             str(path),
             described.get("temperature", 1.0),
-            calibration=found,
+            calibration=fitted,
             calibrated=calibrated,
         )
 
@@ -310,10 +310,10 @@ class RewardModel(TextScorer):
     def _score_batch(self, items: Sequence[Encoded]) -> list[Score]:
         raw = self.raw_logits(items)
         trained = decode(self.head, self.uncalibrated(raw))
-        decoded, before = trained, [None] * len(items)
+        decoded, before = trained, None
         if self.calibrated and self.calibration is not None:
             decoded = decode(self.head, self.calibration.logits(raw))
-            before = list(map(tuple, trained.probs_BC.tolist()))
+            before = trained.probs_BC.tolist()
         if not bool(torch.isfinite(decoded.score_B).all()):
             raise CheckpointError(f"{self.name}: the model gives scores that are not numbers")
         columns = (decoded.score_B.tolist(), map(tuple, decoded.probs_BC.tolist()), decoded.uncertainty_B.tolist())
@@ -327,9 +327,9 @@ class RewardModel(TextScorer):
                 len(item.input_ids),
                 item.prompt_tokens_cut,
                 item.response_tokens_cut,
-                raw_probs,
+                None if before is None else tuple(before[place]),
             )
-            for item, score, probs, spread, logit, raw_probs in zip(items, *columns, logits, before, strict=True)
+            for place, (item, score, probs, spread, logit) in enumerate(zip(items, *columns, logits, strict=True))
         ]
 
 

@@ -71,7 +71,8 @@ def _facts(described: Mapping[str, Any], calibration: Calibration) -> Iterator[t
     yield "chosen by", described["selected_by"]
     yield "training rows", f"{described['training_rows']:,}"
     yield "validation rows", f"{described['validation_rows']:,}"
-    yield from ((f"validation {name}", f"{value:.4f}") for name, value in described["validation"].items())
+    for name, value in described["validation"].items():
+        yield f"validation {name}", "undefined" if value is None else f"{value:.4f}"
     yield "calibration", in_words(calibration)
 
 
@@ -118,7 +119,7 @@ def _curves(history: Sequence[Mapping[str, Any]], best_step: int) -> Iterator[Pi
 def _points(history: Sequence[Mapping[str, Any]], source: str) -> Iterator[tuple[int, float]]:
     """(step, value); of many lines every so many, and the last."""
     kind, _, field = source.partition("/")
-    lines = [line for line in history if line["kind"] == kind and field in line]
+    lines = [line for line in history if line["kind"] == kind and line.get(field) is not None]
     every = -(-len(lines) // MAX_POINTS)
     for place, line in enumerate(lines):
         if place % every == 0 or place == len(lines) - 1:

@@ -12,11 +12,12 @@ import pytest
 
 from pipelines.calibrate import run
 from pipelines.score import run as score
+from pipelines.scorers import source_of
 from tests.checkpoints import tiny_checkpoint
 from wildreward.checkpoint import fingerprint
 from wildreward.errors import DataError, UsageError
 from wildreward.ordinal import HeadKind
-from wildreward.reward_model import RewardModel
+from wildreward.reward_model import RewardModel, Score
 from wildreward.settings.calibrate import CalibrateSettings
 from wildreward.settings.score import ScoreSettings
 
@@ -87,16 +88,19 @@ def test_calibrating_again_replaces_the_calibration(calibrated: CalibrateSetting
     assert found[0] == found[1]
 
 
+@pytest.mark.parametrize("calibrated", ["coral"], indirect=True)
 def test_score_gives_calibrated_scores_and_raw_ones_on_request(calibrated: CalibrateSettings, tmp_path: Path) -> None:
-    checkpoint, found = str(Path(calibrated.output) / "checkpoint"), {}
-    for is_calibrated in (True, False):
-        output = str(tmp_path / str(is_calibrated))
-        score(ScoreSettings(checkpoint=checkpoint, input=calibrated.input, output=output, calibrated=is_calibrated))
-        found[is_calibrated] = pq.read_table(f"{output}/scores").to_pylist()
-    for after, before in zip(found[True], found[False], strict=True):
-        assert after["raw_probs"] == before["probs"]
-        assert before["raw_probs"] is None
-    assert [row["score"] for row in found[True]] != [row["score"] for row in found[False]]
+    checkpoint = str(Path(calibrated.output) / "checkpoint")
+    asked = ScoreSettings(checkpoint=checkpoint, input=calibrated.input, output=str(tmp_path))
+    score(asked)
+    rows = pq.read_table(tmp_path / "scores").to_pylist()
+    source = source_of(asked.model_copy(update={"calibrated": False}))
+    raw = source.load().score([talk(number) for number in range(150)])
+    for after, before in zip(rows, raw, strict=False):
+        assert isinstance(before, Score)
+        assert after["raw_probs"] == pytest.approx(before.probs, abs=1e-5)
+        assert before.raw_probs is None
+    assert source.identity() == source_of(asked).identity() + "-raw"
 
 
 def test_rows_that_allow_no_calibration_are_an_error_and_no_checkpoint(tmp_path: Path) -> None:

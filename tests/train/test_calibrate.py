@@ -36,7 +36,12 @@ def calibrated(
 ) -> TrainSettings:
     folder = tmp_path_factory.mktemp("calibrated")
     rows = write_wildfb(folder / "label", noisy_rows(400))
-    values = tiny_settings | {"input": (str(rows),), "calibration_frac": 0.4, "max_steps": 24}
+    values = tiny_settings | {
+        "input": (str(rows),),
+        "calibration_frac": 0.4,
+        "max_steps": 16,
+        "evaluate_every_steps": 8,
+    }
     settings = TrainSettings(output=str(folder / "out"), zero_stage=0, **values)
     run(settings)
     return settings
@@ -53,7 +58,8 @@ def test_the_checkpoint_carries_the_calibration_and_its_figures(calibrated: Trai
     assert config["wildreward"]["calibration"] == found
     assert found["method"] == "temperature+cutpoints"
     assert found["rows_are"] == calibrate.APART
-    assert found["rows"] == sum(found["class_rows"].values()) == 160
+    assert found["rows"] == sum(found["class_rows"].values()) == 2 * found["conversations"]
+    assert found["rows"] == pytest.approx(0.4 * 400, abs=2)
     assert found["nll"]["fitted"] < found["nll"]["before"]
     assert [len(found["ece_above"][when]) for when in ("before", "after")] == [3, 3]
     last = json.loads((Path(calibrated.output) / "last" / "config.json").read_text())
@@ -63,8 +69,8 @@ def test_the_checkpoint_carries_the_calibration_and_its_figures(calibrated: Trai
 def test_the_logits_it_was_fitted_on_are_those_of_the_published_checkpoint(calibrated: TrainSettings) -> None:
     """Scored again from the files, the same rows give the likelihoods that were written."""
     rows = pq.read_table(Path(calibrated.input[0]) / "wildfb" / "train" / "part-0.parquet").to_pylist()
-    apart_N = calibrate.is_apart([row["conversation_hash"] for row in rows], calibrated)
-    chosen = [row for row, apart in zip(rows, apart_N, strict=True) if apart]
+    names = calibrate.names_apart([row["conversation_hash"] for row in rows], calibrated)
+    chosen = [row for row in rows if row["conversation_hash"] in names]
     nll = facts(calibrated)["calibration"]["nll"]
     for is_calibrated, expected in ((True, nll["fitted"]), (False, nll["before"])):
         model = RewardModel.load(f"{calibrated.output}/checkpoint", calibrated=is_calibrated)
@@ -78,7 +84,8 @@ def test_the_report_and_its_pictures_are_written(calibrated: TrainSettings, caps
     figures = {path.stem for path in (Path(calibrated.output) / "figures").glob("*.png")}
     assert {"loss", "reliability_above_1", "accuracy_by_margin", "scores_by_class", "ece"} <= figures
     assert page.count("<img") == len(figures)
-    assert "160 rows of 80 conversations: rows set apart for the calibration alone" in page
+    found = facts(calibrated)["calibration"]
+    assert f"{found['rows']} rows of {found['conversations']} conversations: {calibrate.APART}" in page
     run(calibrated)
     said = capsys.readouterr().out
     assert "calibration    temperature and cutpoints, T = " in said

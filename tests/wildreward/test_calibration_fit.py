@@ -33,7 +33,7 @@ def simulated(head: HeadKind, rows: int, seed: int = 0) -> tuple[Array, Array]:
 
 def fitted(head: HeadKind, logits_NK: Array, labels_N: Array, conversations: list[str] | None = None) -> Fitted:
     names = conversations or [str(i) for i in range(len(labels_N))]
-    return fit(head, logits_NK, labels_N, names, TRAINED if head == "coral" else None, rows_are="simulated")
+    return fit(head, logits_NK, labels_N, names, TRAINED.tolist() if head == "coral" else None, rows_are="simulated")
 
 
 def mean_nll(head: HeadKind, logits_NK: Array, labels_N: Array) -> float:
@@ -55,8 +55,9 @@ def test_one_threshold_is_platt_scaling() -> None:
     x_N1 = generator.normal(0, 2, (400, 1))
     labels_N = 1 + (generator.logistic(size=400) < (x_N1[:, 0] - 0.7) / 2)
     known = LogisticRegression(C=np.inf, tol=1e-10).fit(x_N1, labels_N)
-    for head in ("corn", "independent"):
-        found = fit(head, x_N1, labels_N, [str(i) for i in range(400)], None, rows_are="").calibration
+    for head in HEADS:
+        own = [0.0] if head == "coral" else None
+        found = fit(head, x_N1, labels_N, [str(i) for i in range(400)], own, rows_are="").calibration
         assert found.temperature == pytest.approx(1 / known.coef_[0, 0], rel=1e-4)
         assert found.cutpoints == pytest.approx([-known.intercept_[0] / known.coef_[0, 0]], abs=1e-4)
 
@@ -100,7 +101,7 @@ def test_cutpoints_of_a_coral_head_keep_their_order_even_where_a_class_is_rare()
 def test_what_is_calibrated_already_is_left_about_as_it_is() -> None:
     logits_NK, labels_N = simulated("coral", 10_000)
     made = (logits_NK + TRAINED - CUTPOINTS) / TEMPERATURE
-    found = fit("coral", made, labels_N, [str(i) for i in range(10_000)], CUTPOINTS, rows_are="").calibration
+    found = fit("coral", made, labels_N, [str(i) for i in range(10_000)], CUTPOINTS.tolist(), rows_are="").calibration
     assert found.temperature == pytest.approx(1, abs=0.03)
     assert found.cutpoints == pytest.approx(CUTPOINTS, abs=0.08)
 

@@ -10,7 +10,7 @@ from wildreward.errors import UsageError
 
 def test_an_unknown_command_is_a_usage_error_that_lists_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["lable"]) == 2
-    assert "label, agree, train, evaluate" in capsys.readouterr().err
+    assert "label, agree, train, calibrate, evaluate" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

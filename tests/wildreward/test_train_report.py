@@ -25,7 +25,7 @@ DESCRIBED: Mapping[str, Any] = {
     "training_rows": 1210,
     "training_labels": {1: 10, 2: 800, 4: 400},
     "validation_rows": 300,
-    "validation": {"mae": 0.51234},
+    "validation": {"mae": 0.51234, "spearman": None},
     "selected_by": "mae",
 }
 SETTINGS = {"input": ["/data/label"], "lr": 1e-4}
@@ -41,8 +41,9 @@ def history() -> Iterator[dict[str, Any]]:
     for step in range(1, 31):
         yield {"kind": "train", "step": step, "loss": 2 / step, "lr": 1e-4, "grad_norm": 1.0, "tokens_per_s": 100.0}
         if step % 10 == 0:
-            values = {"loss": 1 / step, "mae": 0.5, "spearman": 0.5, "pairwise": 0.7, "qwk": 0.4, "accuracy": 0.5}
-            yield {"kind": "validation", "step": step, **values}
+            metrics = {"loss": 1 / step, "mae": 0.5, "pairwise": 0.7, "qwk": 0.4, "accuracy": 0.5}
+            spearman = 0.5 if step > 10 else None  # undefined as long as all scores are alike
+            yield {"kind": "validation", "step": step, "spearman": spearman, **metrics}
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +87,8 @@ def test_the_page_says_where_things_are_and_what_to_type_next(output: Path) -> N
     assert re.search(r"ECE of P\(class > 3\)</td><td class=\"number\">400</td><td class=\"figure\">0\.\d+ \[", page)
     assert re.search(r"AUC 0\.\d+ \[0\.\d+, 0\.\d+\]", page)
     assert "<td>lr</td>" in page
+    assert '<td>validation mae</td><td class="figure">0.5123</td>' in page
+    assert "<td>validation spearman</td><td>undefined</td>" in page
     assert not re.search(r"https?://|<script|<link|url\(", page)
 
 
@@ -99,6 +102,7 @@ def test_every_picture_is_a_file_and_says_in_words_what_it_shows(output: Path) -
     alts = re.findall(r'<img alt="([^"]*)"', (output / "report.html").read_text())
     assert len(alts) == len(names)
     assert [alt for alt in alts if "training: 2 at step 1, 0.06667 at step 30; validation: 0.1 at step 10" in alt]
+    assert [alt for alt in alts if "spearman: 0.5 at step 20, 0.5 at step 30" in alt]
     assert [alt for alt in alts if alt.startswith("Calibration error. before calibration: class &gt; 1 0.")]
 
 

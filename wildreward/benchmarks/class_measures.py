@@ -41,10 +41,11 @@ def calibration_errors(
 ) -> dict[str, Measure]:
     """ece of the likeliest class, ece_class_k of each class, ece_above_k of each threshold."""
     measures = {}
-    before = {} if before_NC is None else {name: rest for name, *rest in forecasts(before_NC, labels_N)}
+    told = () if before_NC is None else forecasts(before_NC, labels_N)
+    before = {name: expected_calibration_error(confidence_N, hits_N, bins) for name, confidence_N, hits_N in told}
     for name, confidence_N, hits_N in forecasts(probs_NC, labels_N):
         error = expected_calibration_error(confidence_N, hits_N, bins)
-        beside = {"before": expected_calibration_error(*before[name], bins)} if name in before else {}
+        beside = {"before": before[name]} if name in before else {}
         measures[name] = Measure(error, beside, higher_is_better=False)
     return measures
 

@@ -215,9 +215,7 @@ class TrainSettings(StageSettings):
                 f"batch_rows: found {self.batch_rows}; each of workers={self.workers} needs a row of a batch"
             )
         if self.calibration_frac and not self.calibrate:
-            raise ValueError(
-                f"calibration_frac: found {self.calibration_frac}; nothing is calibrated: calibrate is false"
-            )
+            raise ValueError(f"calibration_frac: found {self.calibration_frac}; with calibrate false it must be 0")
         if self.validation_frac + self.calibration_frac >= 0.9:
             raise ValueError(
                 f"calibration_frac: found {self.calibration_frac}; with validation_frac={self.validation_frac} less "

@@ -57,11 +57,7 @@ def calibrated_set() -> EvaluationSet:
 def test_the_model_before_calibration_is_a_baseline_with_a_paired_difference() -> None:
     metrics = calibrated_set().measure(QUICK).metrics
     for name in ("ece_above_1", "ece", "log_loss", "brier"):
-        before = metrics[name].baselines["before"]
-        assert before.estimate.value is not None
-        assert metrics[name].estimate.value is not None
-        assert before.estimate.value > metrics[name].estimate.value
-        assert before.difference.side_of(0) == -1
+        assert metrics[name].baselines["before"].difference.side_of(0) == -1, name
     assert metrics["ece_above_1"].estimate.value == pytest.approx(0)
     assert metrics["ece_above_1"].baselines["before"].estimate.value == pytest.approx(0.72)
 
