@@ -178,8 +178,10 @@ class ModelInfo(Wire):
     cutpoints: list[float] | None
     """Of a coral head: P(class > k) = sigmoid((logit - cutpoint k) / temperature)."""
     temperature: float
-    calibration: dict[str, Any] | None
-    """How the class probabilities were calibrated after training, as the checkpoint says; null where they were not."""
+    calibrated: bool = False
+    """Whether scores go through `calibration`."""
+    calibration: dict[str, Any] | None = None
+    """The checkpoint's own; null where it has none."""
     template: str
     """How a conversation becomes text: plain role prefixes, or chat, the tokenizer's or a given chat template."""
     chat_template: str | None
