@@ -58,8 +58,8 @@ def answer_of(status: int, headers: Mapping[str, str], body: bytes) -> Any:
     if status == 200:
         try:
             return json.loads(body)
-        except ValueError as error:
-            raise RequestError(502, "unexpected_answer", f"the answer is not JSON: {error}") from None
+        except ValueError as broken:
+            raise RequestError(502, "unexpected_answer", f"the answer is not JSON: {broken}") from None
     wait_s = retry_after(headers.get("retry-after", ""))
     try:
         error = ErrorAnswer.model_validate_json(body, extra="ignore").error

@@ -46,7 +46,9 @@ from serve.schema import ComparedPair, ModelInfo, RequestError, ScoredReply
 
 TIMEOUT_S = 120.0
 """Of one attempt. A scorer's own deadline (request_timeout_s) is shorter by default."""
-IN_FLIGHT = 8
+IN_FLIGHT = 64
+PIECES_IN_FLIGHT = 8
+"""Of one call: a long list must not fill a replica with more than it can score before its deadline."""
 
 
 class SyncClient:
@@ -114,7 +116,13 @@ class AsyncClient:
             await asyncio.sleep(wait_s)
 
     async def _all(self, route: str, payloads: Sequence[dict[str, Any]]) -> list[Any]:
-        return await together([asyncio.ensure_future(self._patient(route, payload)) for payload in payloads])
+        pieces = asyncio.Semaphore(PIECES_IN_FLIGHT)
+
+        async def one(payload: dict[str, Any]) -> Any:
+            async with pieces:
+                return await self._patient(route, payload)
+
+        return await together([asyncio.ensure_future(one(payload)) for payload in payloads])
 
     async def score(self, conversations: Sequence[Sequence[Message]]) -> list[ScoredReply]:
         return replies_of(await self._all("score", score_payloads(conversations)), len(conversations))

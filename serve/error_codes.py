@@ -20,24 +20,24 @@ SERVER_CODES: dict[str, tuple[int, str]] = {
     "http_error": (500, "another refusal of the HTTP layer, with its own status"),
     "internal": (500, "the scorer failed; its log says why"),
     "overloaded": (503, "every slot is taken; Retry-After says when to come back"),
+    "unavailable": (503, "no replica is up, or the one that had the request died; nothing was scored"),
     "out_of_memory": (503, "one text alone does not fit into the model's memory"),
     "deadline_exceeded": (504, "no answer within request_timeout_s"),
 }
 
 CLIENT_CODES: dict[str, tuple[int, str]] = {
-    "unavailable": (503, "no connection, a replica that died, or a proxy's own 429, 500, 502 or 503"),
     "unexpected_answer": (502, "an answer of another shape or count; never filled up with a score"),
     "timed_out": (504, "the client's own deadline_s or timeout_s passed"),
     "no_scorer": (404, "no application of that name on the cluster"),
 }
-"""Raised by serve/client.py alone, in the same RequestError."""
+"""Raised by serve/client.py alone, in the same RequestError; a lost connection is `unavailable` there too."""
 
 HEADERS: dict[int, dict[str, Any]] = {
     401: {"WWW-Authenticate": {"schema": {"type": "string"}}},
     405: {"Allow": {"schema": {"type": "string"}}},
     503: {"Retry-After": {"description": "Seconds", "schema": {"type": "integer"}}},
 }
-GET_STATUSES = (401, 405, 500, 504)
+GET_STATUSES = (401, 405, 500, 503, 504)
 POST_STATUSES = (400, 401, 405, 413, 422, 500, 503, 504)
 
 

@@ -178,9 +178,9 @@ class ModelInfo(Wire):
     cutpoints: list[float] | None
     """Of a coral head: P(class > k) = sigmoid((logit - cutpoint k) / temperature)."""
     temperature: float
-    calibrated: bool
+    calibrated: bool = False
     """Whether scores go through `calibration`."""
-    calibration: dict[str, Any] | None
+    calibration: dict[str, Any] | None = None
     """How the class probabilities were calibrated after training, as the checkpoint says; null where they were not."""
     template: str
     """How a conversation becomes text: plain role prefixes, or chat, the tokenizer's or a given chat template."""

@@ -24,7 +24,7 @@ from serve.schema import (
     with_reply,
 )
 from serve.status import Latencies
-from wildreward.checkpoint import calibration, fingerprint
+from wildreward.checkpoint import fingerprint
 from wildreward.errors import DataError
 from wildreward.preference import probability_better, probability_tied
 from wildreward.scale import class_names
@@ -188,7 +188,6 @@ def describe(model: "RewardModel", settings: ServeSettings) -> ModelInfo:
         id=model_id(Path(settings.checkpoint), settings.template, model.template.chat_template),
         too_long=settings.too_long,
         levels=class_names(described["num_classes"]),
-        calibration=calibration(Path(settings.checkpoint)),
         chat_template=model.template.chat_template,
         **known,
     )

@@ -37,7 +37,7 @@ def _check_syntax(source: str, path: str) -> None:
     class Generation(Extension):
         """transformers' own block, which marks what the assistant wrote."""
 
-        tags = frozenset({"generation"})
+        tags = {"generation"}  # noqa: RUF012 jinja2's own type of it
 
         def parse(self, parser: Parser) -> list[nodes.Node]:
             next(parser.stream)

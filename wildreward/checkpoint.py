@@ -62,13 +62,6 @@ def is_scalar(directory: Path) -> bool:
     return count == 1 and "wildreward" not in config
 
 
-def calibration(directory: Path) -> dict[str, Any] | None:
-    """How its class probabilities were calibrated after training, as config.json says. Raises CheckpointError."""
-    described = _config(directory).get("wildreward")
-    found = described.get("calibration") if isinstance(described, dict) else None
-    return found if isinstance(found, dict) else None
-
-
 def _config(directory: Path) -> dict[str, Any]:
     try:
         values = json.loads((directory / CONFIG).read_text(encoding="utf-8"))

@@ -1,13 +1,15 @@
-"""TRL's GRPO on prompts of a file, with a running scorer as its reward.
+"""TRL's GRPO on the prompts of chat rows, with a running scorer as its reward. After `make demo`:
 
     wildreward serve --checkpoint runs/demo/train/checkpoint &
-    python -m serve.examples.trl_grpo --policy runs/demo/policy --prompts prompts.jsonl --url http://127.0.0.1:8000
+    python -m serve.examples.trl_grpo --policy runs/demo/policy --prompts runs/demo/label/wildfb/train
 
-The file has a `prompt` column, each a text or messages. RLOOTrainer takes the same reward function.
+Prompts are JSONL, or parquet files of a directory, with a `prompt` column (texts or messages) or the WildFB column
+`messages`, whose last reply is left off. RLOOTrainer takes the same reward function.
 """
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from serve.adapters import TrlReward
@@ -28,7 +30,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def train(policy: str, prompts: str, url: str, output: str, steps: int) -> list[dict[str, Any]]:
     """Runs the trainer; its log of each step."""
     import torch
-    from datasets import load_dataset
     from trl import GRPOConfig, GRPOTrainer
 
     trainer = GRPOTrainer(
@@ -46,11 +47,23 @@ def train(policy: str, prompts: str, url: str, output: str, steps: int) -> list[
             bf16=torch.cuda.is_available(),
             use_cpu=not torch.cuda.is_available(),
         ),
-        train_dataset=load_dataset("json", data_files=prompts, split="train"),
+        train_dataset=prompts_of(prompts),
     )
     trainer.train()
     trainer.save_model(output)
     return [entry for entry in trainer.state.log_history if "reward" in entry]
+
+
+def prompts_of(path: str) -> Any:
+    """A dataset with the column `prompt` alone."""
+    from datasets import load_dataset
+
+    kind = "json" if path.endswith((".json", ".jsonl")) else "parquet"
+    where = {"data_files": path} if Path(path).is_file() else {"data_dir": path}
+    rows: Any = load_dataset(kind, split="train", **where)
+    if "prompt" in rows.column_names:
+        return rows.select_columns(["prompt"])
+    return rows.map(lambda row: {"prompt": row["messages"][:-1]}, remove_columns=rows.column_names)
 
 
 if __name__ == "__main__":

@@ -83,7 +83,7 @@ def test_an_outage_is_an_error_whatever_is_done_about_single_completions(adapter
 
 
 def test_content_that_is_no_text_is_refused() -> None:
-    image = [{"role": "user", "content": [{"type": "image"}]}]
+    image: Any = [{"role": "user", "content": [{"type": "image"}]}]
     with pytest.raises(ValueError, match="found blocks of image"):
         TrlReward("http://127.0.0.1:9")([image], ["a"])
 
@@ -106,6 +106,59 @@ def test_the_grpo_example_trains_on_our_scores(
         assert step["wildreward/unscored_frac"] < 1
         assert step["grad_norm"] > 0
     assert (tmp_path / "out" / "model.safetensors").exists()
+
+
+def test_rloo_takes_the_asynchronous_adapter_and_online_dpo_the_plain_one(
+    local_scorer: LocalScorer, tmp_path: Path
+) -> None:
+    pytest.importorskip("trl")
+    from datasets import Dataset
+    from trl import RLOOConfig, RLOOTrainer
+    from trl.experimental.online_dpo import OnlineDPOConfig, OnlineDPOTrainer
+
+    policy, url = str(tmp_path / "policy"), local_scorer()
+    new_policy(policy, [[*QUESTION, *ANSWER]], vocabulary=300, hidden=32, layers=1, heads=2, max_tokens=128)
+    rows = Dataset.from_list([{"prompt": QUESTION}] * 4)
+    common: dict[str, Any] = {
+        "max_steps": 1,
+        "logging_steps": 1,
+        "report_to": "none",
+        "save_strategy": "no",
+        "use_cpu": True,
+    }
+    rloo = RLOOConfig(
+        str(tmp_path / "rloo"),
+        num_generations=2,
+        per_device_train_batch_size=2,
+        max_completion_length=16,
+        bf16=False,
+        **common,
+    )
+    online = OnlineDPOConfig(
+        str(tmp_path / "dpo"),
+        max_new_tokens=16,
+        per_device_train_batch_size=2,
+        bf16=False,
+        missing_eos_penalty=None,
+        **common,
+    )
+    asynchronous: Any = AsyncTrlReward(url, unscored="none")  # TRL runs it; its type says functions that return lists
+    trainers: tuple[Any, ...] = (
+        RLOOTrainer(policy, asynchronous, rloo, train_dataset=rows),
+        OnlineDPOTrainer(
+            policy, reward_funcs=TrlReward(url), args=online, train_dataset=rows, processing_class=_tokenizer(policy)
+        ),
+    )
+    for trainer in trainers:
+        trainer.train()
+        entry = trainer.state.log_history[0]
+        assert 1 <= entry.get("reward", entry.get("objective/scores")) <= 4, entry
+
+
+def _tokenizer(directory: str) -> Any:
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(directory)
 
 
 def test_the_openrlhf_example_scores_the_conversation_and_not_the_rendered_text(
@@ -136,7 +189,11 @@ def test_the_verl_example_scores_one_completion_a_call(
     monkeypatch.setenv("WILDREWARD_URL", local_scorer())
 
     async def step() -> list[dict[str, float]]:
-        row = {"data_source": "chat", "ground_truth": "", "extra_info": {"messages": QUESTION, "num_turns": 2}}
+        row: dict[str, Any] = {
+            "data_source": "chat",
+            "ground_truth": "",
+            "extra_info": {"messages": QUESTION, "num_turns": 2},
+        }
         calls = [compute_score(solution_str=reply, **row) for reply in ("an answer", "another")]
         return await asyncio.gather(*calls)
 

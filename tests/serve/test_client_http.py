@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from serve.calls import answer_of
-from serve.client import AsyncHttpClient, HttpClient
+from serve.client import AsyncHandleClient, AsyncHttpClient, HandleClient, HttpClient
 from serve.patience import Attempts, Retry
 from serve.schema import RequestError
 from tests.http_server import Handler, Reply, Request, http_server, json_reply
@@ -201,6 +201,44 @@ def test_a_piece_that_fails_cancels_the_others_and_so_does_cancelling_the_call()
         ask(port, "async", failing)
         ask(port, "async", cancelled)
         assert all(left.acquire(timeout=10) for _ in range(3))
+
+
+class Held:
+    """A handle whose answers never come."""
+
+    def __init__(self) -> None:
+        self.score, self.cancelled = self, threading.Event()
+
+    def remote(self, payload: Any) -> "Held":
+        return self
+
+    def __await__(self) -> Any:
+        yield from asyncio.get_running_loop().create_future()
+
+    def result(self, timeout_s: float) -> Any:
+        raise TimeoutError
+
+    def cancel(self) -> None:
+        self.cancelled.set()
+
+
+TALK = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
+
+
+def test_a_handles_request_is_cancelled_when_its_time_is_over_or_its_caller_is_gone() -> None:
+    sync_handle, late, gone = Held(), Held(), Held()
+    with pytest.raises(RequestError, match="timed_out"):
+        HandleClient(sync_handle, timeout_s=0.01).score([TALK])
+
+    async def run() -> None:
+        with pytest.raises(RequestError, match="timed_out"):
+            await AsyncHandleClient(late, timeout_s=0.01).score([TALK])
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.01):
+                await AsyncHandleClient(gone).score([TALK])
+
+    asyncio.run(run())
+    assert [handle.cancelled.is_set() for handle in (sync_handle, late, gone)] == [True, True, True]
 
 
 class Clock:

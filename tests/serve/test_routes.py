@@ -1,7 +1,6 @@
 """The routes, over real HTTP through Ray Serve: answers agree with the model asked directly, wrong requests get 4xx."""
 
 import json
-import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -88,16 +87,8 @@ def test_health_and_model_say_what_is_served(scorer_url: str, checkpoint: Path) 
     assert (info["head"], info["num_classes"], info["template"], info["max_tokens"]) == ("coral", 4, "plain", 128)
     assert info["checkpoint"] == str(checkpoint)
     assert info["levels"] == ["rejection", "error correction", "positive engagement", "satisfaction"]
-    assert (info["calibration"], info["temperature"], len(info["cutpoints"])) == (None, 1.0, 3)
-
-
-def test_the_calibration_of_a_checkpoint_is_shown(checkpoint: Path, tmp_path: Path, local_scorer: LocalScorer) -> None:
-    calibrated = shutil.copytree(checkpoint, tmp_path / "calibrated")
-    config = json.loads((calibrated / "config.json").read_text())
-    config["wildreward"]["calibration"] = {"method": "temperature", "ece_after": 0.02}
-    (calibrated / "config.json").write_text(json.dumps(config))
-    info = httpx2.get(f"{local_scorer(checkpoint=str(calibrated))}/v1/model").json()
-    assert info["calibration"] == {"method": "temperature", "ece_after": 0.02}
+    assert (info["calibrated"], info["calibration"]) == (False, None)
+    assert (info["temperature"], len(info["cutpoints"])) == (1.0, 3)
 
 
 def test_status_counts_replicas_and_times_recent_requests(scorer_url: str, local_scorer: LocalScorer) -> None:
