@@ -135,6 +135,21 @@ def test_an_update_does_not_take_the_tokens_away(url: str, other: Path, monkeypa
         start(settings_of(other, APP))
 
 
+def test_a_running_scorer_that_does_not_answer_is_left_alone(
+    url: str, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ray.serve.exceptions import RayServeException
+
+    def busy(_: str) -> None:
+        raise RayServeException("busy")
+
+    before = replica_pids(APP)
+    monkeypatch.setattr("ray.serve.get_app_handle", busy)
+    with pytest.raises(WildrewardError, match="does not answer, and is left as it is: busy"):
+        start(settings_of(checkpoint, APP))
+    assert replica_pids(APP) == before
+
+
 def test_a_target_beyond_what_a_replica_takes_is_refused() -> None:
     with pytest.raises(ValueError, match="target_ongoing_requests: found 300"):
         ServeSettings(checkpoint="unused", max_replicas=2, target_ongoing_requests=300)
