@@ -94,7 +94,7 @@ def with_other_head(path: Path) -> None:
 BAD = {
     "no weights": (lambda path: (path / "model.safetensors").unlink(), "no weights to load"),
     "half a file": (lambda path: (path / "model.safetensors").write_bytes(b"\0" * 64), "cannot be loaded"),
-    "NaN weights": (with_nan, "not numbers"),
+    "NaN weights": (with_nan, "number"),
     "another template": (with_other_template, "template is"),
     "five classes": (with_other_head, "num_classes is 5, and 4"),
 }
