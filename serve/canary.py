@@ -71,9 +71,7 @@ async def check_scoring(scoring: "Scoring") -> None:
     try:
         answer = await scoring.score(ScoreRequest.model_validate({"items": [{"messages": FIXED_TEXT}]}))
     except RequestError as error:
-        raise CheckpointError(
-            f"--checkpoint {scoring.settings.checkpoint}: a fixed text gets no score: {error}"
-        ) from None
+        raise CheckpointError(f"--checkpoint {checkpoint}: a fixed text gets no score: {error}") from None
     [reply] = answer.items[0].responses
     if not 1 <= reply.score <= classes:
         raise CheckpointError(f"--checkpoint {checkpoint}: a fixed text scores {reply.score}, not within 1..{classes}")
