@@ -17,7 +17,7 @@ from typing import Any
 from ray import serve as ray_serve
 from ray.serve.config import AutoscalingConfig, BackpressureConfig
 
-from serve.canary import check_model, load_model, meaning_of
+from serve.canary import check_scoring, load_model, meaning_of
 from serve.metrics import metrics
 from serve.schema import CompareRequest, RequestError, RewardRequest, ScoreRequest, Wire, parse
 from serve.scoring import Admission, Scoring
@@ -39,14 +39,15 @@ COMMAND_FIELDS = {
 class Scorer:
     """One replica. Its public coroutines are the routes for callers in the cluster: plain dicts in and out."""
 
-    def __init__(self, settings: dict[str, Any], digests: list[str]) -> None:
+    async def __init__(self, settings: dict[str, Any], digests: list[str]) -> None:
+        """Raises CheckpointError for a model that gives no score: its replica never becomes ready."""
         self.settings = ServeSettings.parse(settings)
         self._digests = digests
         self._admission = Admission(self.settings.max_ongoing_requests, self.settings.retry_after_s)
         model = load_model(self.settings)
-        check_model(model)
         self._meaning = meaning_of(model)
         self._scoring = Scoring(model, self.settings)
+        await check_scoring(self._scoring)
 
     def __serve_build_asgi_app__(self) -> Any:
         from serve.routes import http_app

@@ -4,15 +4,20 @@ Every replica asks its own model, so that one that gives no numbers never become
 with a replica's resources before any running replica is touched.
 """
 
+import asyncio
 import json
 import math
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from serve.schema import RequestError, ScoreRequest
 from serve.tokens import token_digests
 from wildreward.errors import CheckpointError, WildrewardError
 from wildreward.settings.serve import ServeSettings
+
+if TYPE_CHECKING:
+    from serve.scoring import Scoring
 
 FIXED_TEXT = [
     {"role": "user", "content": "What is the capital of France?"},
@@ -61,11 +66,16 @@ def load_model(settings: ServeSettings) -> Any:
     )
 
 
-def check_model(model: Any) -> None:
-    """Raises CheckpointError unless a fixed text gets a score within the scale."""
-    [scored] = model.score([FIXED_TEXT])
-    if not 1 <= scored.score <= model.num_classes:
-        raise CheckpointError(f"{model.name}: a fixed text scores {scored.score}, not within 1..{model.num_classes}")
+async def check_scoring(scoring: "Scoring") -> None:
+    """Raises CheckpointError unless a fixed text gets a score within the scale, the way every request does."""
+    checkpoint, classes = scoring.settings.checkpoint, scoring.info.num_classes
+    try:
+        answer = await scoring.score(ScoreRequest.model_validate({"items": [{"messages": FIXED_TEXT}]}))
+    except RequestError as error:
+        raise CheckpointError(f"--checkpoint {checkpoint}: a fixed text gets no score: {error}") from None
+    [reply] = answer.items[0].responses
+    if not 1 <= reply.score <= classes:
+        raise CheckpointError(f"--checkpoint {checkpoint}: a fixed text scores {reply.score}, not within 1..{classes}")
 
 
 def meaning_of(model: Any) -> dict[str, Any]:
@@ -103,7 +113,13 @@ def score_once(settings: ServeSettings) -> dict[str, Any]:
 
 
 def _load_and_score(settings: dict[str, Any]) -> dict[str, Any]:
+    from serve.scoring import Scoring
+
     parsed = ServeSettings.parse(settings)
     model = load_model(parsed)
-    check_model(model)
+    scoring = Scoring(model, parsed)
+    try:
+        asyncio.run(check_scoring(scoring))
+    finally:
+        scoring.engine.close()
     return meaning_of(model)

@@ -31,8 +31,11 @@ ROUTES = (*SCORING, "/v1/model", "/v1/status", "/healthz", "/readyz")
 BODY_BYTES = 256 * 2**20
 """Most of a body that a proxy takes. The scorer's own limit is for the replica; without one, bodies wait here."""
 
-SHED_S = 0.1
-"""How long a proxy remembers that a replica was full; then one request may find out whether it still is."""
+RAISE_S = 1.0
+"""How often a proxy lets a sixteenth more through, to find out whether the replicas are still full."""
+
+FORGET_S = 2.0
+"""How long after the last refusal of a replica a proxy lets everything through again."""
 
 Message = MutableMapping[str, Any]
 Send = Callable[[Message], Awaitable[None]]
@@ -44,20 +47,28 @@ def middlewares() -> list[Middleware]:
 
 
 class Load:
-    """Requests of one application in flight through this proxy, and how many were too many a moment ago."""
+    """Requests of one application in flight through this proxy, and how many the replicas took when they were full."""
 
     def __init__(self) -> None:
-        self.inside, self.ceiling, self.retry_after_s, self._until = 0, 0, 1, 0.0
+        self.inside, self.ceiling, self.retry_after_s = 0, 0, 1
+        self._refused = self._raised = -FORGET_S
 
     def is_forgotten(self, now: float) -> bool:
-        return self.inside == 0 and now >= self._until
+        return now - self._refused >= FORGET_S
 
-    def is_full(self, now: float) -> bool:
-        return now < self._until and self.inside >= self.ceiling
+    def admits(self, now: float) -> bool:
+        if self.is_forgotten(now) or self.inside < self.ceiling:
+            return True
+        if now - self._raised < RAISE_S:
+            return False
+        self.ceiling, self._raised = self.ceiling + max(1, self.ceiling // 16), now
+        return True
 
     def was_refused(self, now: float, retry_after_s: int) -> None:
         """A replica refused the last of `inside` requests."""
-        self.ceiling, self.retry_after_s, self._until = max(1, self.inside - 1), retry_after_s, now + SHED_S
+        if self.is_forgotten(now):
+            self._raised = now
+        self.ceiling, self.retry_after_s, self._refused = max(1, self.inside - 1), retry_after_s, now
 
 
 class Edge:
@@ -80,7 +91,7 @@ class Edge:
             return
         application = path.removesuffix(route)
         load = self._loads[application]
-        if load.is_full(time.monotonic()):
+        if not load.admits(time.monotonic()):
             await answer.refuse(RequestError(503, "overloaded", "all replicas are full", None, load.retry_after_s))
             return
         load.inside += 1
@@ -91,7 +102,7 @@ class Edge:
             await answer.finish()
         finally:
             load.inside -= 1
-            if load.is_forgotten(time.monotonic()):
+            if not load.inside and load.is_forgotten(time.monotonic()):
                 self._loads.pop(application, None)  # anybody can make up paths
 
 

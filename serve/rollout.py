@@ -48,18 +48,26 @@ def roll_out(settings: ServeSettings, digests: list[str]) -> Deployed | None:
 
 
 def running(settings: ServeSettings) -> Deployed | None:
-    """The application of this name, or None where there is none, or none that answers: that one is replaced."""
+    """The application of this name, or None where there is none, or a failed one: that is replaced.
+
+    Raises WildrewardError for one that runs and does not say what it is: it could not be brought back.
+    """
     from ray import serve as ray_serve
     from ray.exceptions import RayError
     from ray.serve.exceptions import RayServeException
 
-    if settings.app_name not in ray_serve.status().applications:
+    app = ray_serve.status().applications.get(settings.app_name)
+    if app is None:
         return None
     try:
         handle = ray_serve.get_app_handle(settings.app_name)
         found = handle.deployed.remote().result(timeout_s=settings.start_timeout_s)
-    except (RayServeException, RayError, TimeoutError):
-        return None
+    except (RayServeException, RayError, TimeoutError) as error:
+        if app.status != "RUNNING":
+            return None
+        raise WildrewardError(
+            f"--app-name {settings.app_name}: the running application does not answer, and is left as it is: {error}"
+        ) from None
     return Deployed(ServeSettings.parse(found["settings"]), found["digests"], found["id"], found["meaning"])
 
 

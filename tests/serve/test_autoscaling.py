@@ -88,5 +88,6 @@ def test_replicas_follow_the_load_from_none_to_two_and_back(
 
     scored = len(answers.scored) + 2
     wait_for(lambda: metric("requests_total", APP, route="/v1/score", status="200") >= scored, "the metrics")
-    assert metric("items_total", APP) == len(answers.scored) + 2 * len(CONVERSATIONS)
+    at_start = metric("items_total", APP) - len(answers.scored) - 2 * len(CONVERSATIONS)
+    assert 2 <= at_start <= 6  # the fixed text of each replica
     assert metric("model_info", APP, model=httpx2.get(f"{url}/v1/model").json()["id"]) >= 1

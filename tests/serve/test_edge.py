@@ -102,11 +102,16 @@ def test_after_a_refusal_the_proxy_refuses_what_is_beyond_the_requests_in_flight
         assert (await ask(proxy, "/v1/model"))[0] == 503  # no scoring: always asked
         assert (await ask(proxy, "/other/v1/score"))[0] == 503  # of another application: nothing is known yet
         assert asked == 5
+        now += edge.RAISE_S
+        for _ in range(3):  # one of them finds out that it is still so
+            assert (await ask(proxy))[0] == 503
+        assert asked == 6
         free.set()
         assert [status for status, _, _ in await asyncio.gather(*first)] == [200, 200]
-        assert (await ask(proxy))[0] == 200  # a place is free: admitted though it is still remembered
-        now += edge.SHED_S + 0.1
-        assert (await ask(proxy))[0] == 200
+        assert (await ask(proxy))[0] == 200  # a place is free: admitted though the refusal is remembered
+        now += edge.FORGET_S
+        assert [(await ask(proxy))[0] for _ in range(3)] == [200, 200, 200]
+        assert "" not in proxy._loads
 
     asyncio.run(scenario())
 

@@ -94,7 +94,7 @@ def with_other_head(path: Path) -> None:
 BAD = {
     "no weights": (lambda path: (path / "model.safetensors").unlink(), "no weights to load"),
     "half a file": (lambda path: (path / "model.safetensors").write_bytes(b"\0" * 64), "cannot be loaded"),
-    "NaN weights": (with_nan, "not numbers"),
+    "NaN weights": (with_nan, "number"),
     "another template": (with_other_template, "template is"),
     "five classes": (with_other_head, "num_classes is 5, and 4"),
 }
@@ -133,6 +133,21 @@ def test_an_update_does_not_take_the_tokens_away(url: str, other: Path, monkeypa
     monkeypatch.setattr("serve.rollout.running", lambda _: replace(found, digests=["digest"]))
     with pytest.raises(UsageError, match="--token-env"):
         start(settings_of(other, APP))
+
+
+def test_a_running_scorer_that_does_not_answer_is_left_alone(
+    url: str, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ray.serve.exceptions import RayServeException
+
+    def busy(_: str) -> None:
+        raise RayServeException("busy")
+
+    before = replica_pids(APP)
+    monkeypatch.setattr("ray.serve.get_app_handle", busy)
+    with pytest.raises(WildrewardError, match="does not answer, and is left as it is: busy"):
+        start(settings_of(checkpoint, APP))
+    assert replica_pids(APP) == before
 
 
 def test_a_target_beyond_what_a_replica_takes_is_refused() -> None:
