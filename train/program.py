@@ -201,9 +201,9 @@ def fit(settings: TrainSettings, data: Data, run_path: str, callbacks: Sequence[
         output = os.path.dirname(run_path)
         with sinks(settings, output) as opened, Scribe(journal, output, data.total_steps, opened):
             result = trainer.fit()
-        if refusal := ray.get(journal.refusal.remote()):
-            raise TrainingError(f"{refusal}. Nothing of it was saved; earlier checkpoints are in {run_path}")
-        return result
+            if refusal := ray.get(journal.refusal.remote()):
+                raise TrainingError(f"{refusal}. Nothing of it was saved; earlier checkpoints are in {run_path}")
+            return result
     except ray.train.TrainingFailedError as error:
         raise WildrewardError(
             f"{error}\ntraining failed; the same command continues from the last checkpoint"

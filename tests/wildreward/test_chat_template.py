@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from serve.program import check
+from serve.canary import check_files
 from tests.checkpoints import tiny_checkpoint
 from wildreward.chat_template import read_chat_template
 from wildreward.cli import main
@@ -93,11 +93,11 @@ def test_serve_and_score_take_it_and_refuse_it_where_the_checkpoint_has_its_own(
     bare: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = written(tmp_path, SIMPLE)
-    check(ServeSettings(checkpoint=str(bare), chat_template=path))
+    check_files(ServeSettings(checkpoint=str(bare), chat_template=path))
     complete = shutil.copytree(bare, tmp_path / "complete")
     (complete / "wildreward_template.json").write_text('{"max_tokens": 64}')
     with pytest.raises(UsageError, match="carries the template"):
-        check(ServeSettings(checkpoint=str(complete), chat_template=path))
+        check_files(ServeSettings(checkpoint=str(complete), chat_template=path))
     given = ["score", "--input", str(tmp_path / "rows.jsonl"), "--output", str(tmp_path / "out")]
     for flags, said in (
         (["--checkpoint", str(bare), "--chat-template", str(tmp_path / "absent")], "no such file"),
