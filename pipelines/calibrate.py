@@ -180,10 +180,9 @@ def _calibrate(settings: CalibrateSettings, directory: Path, rows: LabelledRows,
 
 def _report(described: Mapping[str, Any], found: Calibrated) -> Report:
     report = Report("Calibration of a reward model")
-    shown = ("of", "checkpoint", "skipped", "calibration_said")
-    report.table(
-        ("", ""), [(name.partition("_")[0], str(described[name] or "none")) for name in shown], "What came of it"
-    )
+    shown = {"of": "from", "checkpoint": "calibrated", "skipped": "rows skipped", "calibration_said": "calibration"}
+    facts = [(title, str(described[name] or "none")) for name, title in shown.items()]
+    report.table(("", ""), facts, "What came of it")
     add_calibration(report, found)
     return report
 
