@@ -109,7 +109,7 @@ def test_the_grpo_example_trains_on_our_scores(
 
 
 def test_rloo_takes_the_asynchronous_adapter_and_online_dpo_the_plain_one(
-    local_scorer: LocalScorer, tmp_path: Path
+    local_scorer: LocalScorer, model: RewardModel, tmp_path: Path
 ) -> None:
     pytest.importorskip("trl")
     from datasets import Dataset
@@ -143,16 +143,22 @@ def test_rloo_takes_the_asynchronous_adapter_and_online_dpo_the_plain_one(
         **common,
     )
     asynchronous: Any = AsyncTrlReward(url, unscored="none")  # TRL runs it; its type says functions that return lists
-    trainers: tuple[Any, ...] = (
-        RLOOTrainer(policy, asynchronous, rloo, train_dataset=rows),
-        OnlineDPOTrainer(
-            policy, reward_funcs=TrlReward(url), args=online, train_dataset=rows, processing_class=_tokenizer(policy)
-        ),
+    trainer: Any = RLOOTrainer(policy, asynchronous, rloo, train_dataset=rows)
+    empty = [{"role": "assistant", "content": ""}]
+    wanted = model.score([[*QUESTION, *ANSWER]])[0].score
+    # The trainers' own step from completions to rewards; GRPO's test above goes all the way.
+    got = trainer._calculate_rewards([{"prompt": QUESTION}] * 2, [QUESTION] * 2, [ANSWER, empty], [[1], [2]])
+    assert got[0, 0].item() == pytest.approx(wanted, abs=FP32_TOLERANCE)
+    assert got[1, 0].isnan()  # left out of the loss
+
+    dpo: Any = OnlineDPOTrainer(
+        policy, reward_funcs=TrlReward(url), args=online, train_dataset=rows, processing_class=_tokenizer(policy)
     )
-    for trainer in trainers:
-        trainer.train()
-        entry = trainer.state.log_history[0]
-        assert 1 <= entry.get("reward", entry.get("objective/scores")) <= 4, entry
+    got = dpo._calculate_rewards_from_functions([QUESTION] * 2, [ANSWER] * 2, [[1], [2]])
+    assert got.tolist() == pytest.approx([wanted] * 2, abs=FP32_TOLERANCE)
+    dpo.reward_funcs = [TrlReward(url, unscored="none")]
+    with pytest.raises(ValueError, match="does not leave such rows out"):
+        dpo._calculate_rewards_from_functions([QUESTION], [empty], [[1]])
 
 
 def _tokenizer(directory: str) -> Any:
