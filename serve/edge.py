@@ -64,11 +64,11 @@ class Load:
         self.ceiling, self._raised = self.ceiling + max(1, self.ceiling // 16), now
         return True
 
-    def was_refused(self, now: float, retry_after_s: int) -> None:
-        """A replica refused the last of `inside` requests."""
+    def was_refused(self, now: float, among: int, retry_after_s: int) -> None:
+        """A replica refused a request that was the last of `among` when it came; some may have been answered since."""
         if self.is_forgotten(now):
             self._raised = now
-        self.ceiling, self.retry_after_s, self._refused = max(1, self.inside - 1), retry_after_s, now
+        self.ceiling, self.retry_after_s, self._refused = max(1, among - 1), retry_after_s, now
 
 
 class Edge:
@@ -95,10 +95,11 @@ class Edge:
             await answer.refuse(RequestError(503, "overloaded", "all replicas are full", None, load.retry_after_s))
             return
         load.inside += 1
+        among = load.inside
         try:
             await self.app(scope, answer.bounded(receive), answer.send)
             if answer.retry_after_s is not None:
-                load.was_refused(time.monotonic(), answer.retry_after_s)
+                load.was_refused(time.monotonic(), among, answer.retry_after_s)
             await answer.finish()
         finally:
             load.inside -= 1

@@ -46,7 +46,7 @@ def main() -> None:
         port, rate, seconds = args.flood
         print(json.dumps(asyncio.run(_flood(int(port), float(rate), float(seconds), json.loads(sys.stdin.read())))))
         return
-    texts = _texts(args.texts)
+    texts = _texts(args.texts)[:256]
     with tempfile.TemporaryDirectory() as folder:
         checkpoint, port = _checkpoint(Path(folder)), _free_port()
         with _process(_command(checkpoint, port, args)):

@@ -55,7 +55,7 @@ def status() -> str:
     from ray import serve as ray_serve
 
     app = ray_serve.status().applications.get(APP)
-    return "" if app is None else str(app.status)
+    return "" if app is None else str(app.status.value)
 
 
 def test_replicas_follow_the_load_from_none_to_two_and_back(

@@ -48,7 +48,7 @@ def assert_right(answers: Answers, direct: list[float]) -> None:
 def test_what_was_asked_by_a_client_that_left_is_dropped_between_two_batches(url: str) -> None:
     many = 256
     with pytest.raises(httpx2.ReadTimeout):
-        httpx2.post(f"{url}/get_reward", json={"query": ["a text of some length"] * many}, timeout=0.1)
+        httpx2.post(f"{url}/get_reward", json={"query": ["word " * 60] * many}, timeout=0.1)
     with HttpClient(url) as scorer:
         assert len(scorer.rewards(["one more"])) == 1
     wait_for(lambda: metric("requests_total", APP, status="200") >= 1, "the metrics")
