@@ -45,7 +45,7 @@ def run(settings: TrainSettings) -> None:
         return
     with cluster(settings.address):
         data = prepare(settings, files, backbone, storage.join(settings.output, "tokens"))
-        _mend_snapshot(storage.join(settings.output, RUN_NAME))
+        mend_snapshot(storage.join(settings.output, RUN_NAME))
         result = fit(settings, data, storage.join(settings.output, RUN_NAME))
         _finish(settings, data, result)
 
@@ -200,7 +200,7 @@ def _resources(settings: TrainSettings, gpu: bool) -> dict[str, float]:
     return {"CPU": settings.cpus_per_worker} | ({"GPU": 1} if gpu else {})
 
 
-def _mend_snapshot(run_path: str) -> None:
+def mend_snapshot(run_path: str) -> None:
     """Ray writes its list of checkpoints in place; a driver killed while it did leaves half a file, which it then
     refuses. Without the list the run starts from its beginning, with the same result."""
     path = storage.join(run_path, SNAPSHOT)
@@ -226,7 +226,7 @@ def _finish(settings: TrainSettings, data: Data, result: Any) -> None:
         "training_rows": data.training_rows,
         "training_labels": data.labels,
         "validation_rows": data.validation_rows,
-        "validation": {name: value for name, value in metrics.items() if name not in ("step", "select")},
+        "validation": {name: value for name, value in metrics.items() if name not in ("step", "evaluation", "select")},
         "selected_by": settings.select_by if data.validation_rows else "last step",
     }
     run_directory.finish(settings.output, described)

@@ -194,7 +194,8 @@ class Loop:
         self.state.evaluations_without_better = 0 if better else self.state.evaluations_without_better + 1
         if metrics:
             self._record({"kind": "validation", "step": self.state.step, **metrics})
-        report = {"step": self.state.step, "select": select, **metrics}
+        evaluation = -(-self.state.step // self.job.evaluate_every)
+        report = {"step": self.state.step, "evaluation": evaluation, "select": select, **metrics}
         if not self.job.save:
             ray.train.report(report)
             return

@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from wildreward.good_bad import good_bad_auc
 from wildreward.metrics import concordance, quadratic_kappa, value
 
 Floats = NDArray[np.float64]
@@ -12,11 +13,12 @@ Ints = NDArray[np.int64]
 def validation_metrics(scores_N: Floats, labels_N: Ints, losses_N: Floats, num_classes: int) -> dict[str, float]:
     """loss, mae, spearman, pairwise (accuracy across classes), qwk, accuracy of expected scores 1..C against classes.
 
-    A ranking that is not defined (all scores alike) is no ranking: spearman and qwk 0, pairwise 1/2.
+    `good_bad_auc` alone means the same whatever the class map (wildreward/good_bad.py).
+    A ranking that is not defined (all scores alike) is no ranking: spearman and qwk 0, pairwise and good_bad_auc 1/2.
 
     >>> metrics = validation_metrics(np.array([1.2, 2.9, 3.8]), np.array([1, 3, 4]), np.zeros(3), 4)
     >>> {name: round(number, 3) for name, number in metrics.items()}
-    {'loss': 0.0, 'mae': 0.167, 'spearman': 1.0, 'pairwise': 1.0, 'qwk': 1.0, 'accuracy': 1.0}
+    {'loss': 0.0, 'mae': 0.167, 'spearman': 1.0, 'pairwise': 1.0, 'qwk': 1.0, 'accuracy': 1.0, 'good_bad_auc': 1.0}
     """
     from scipy.stats import spearmanr
 
@@ -31,4 +33,5 @@ def validation_metrics(scores_N: Floats, labels_N: Ints, losses_N: Floats, num_c
         "pairwise": 0.5 if np.isnan(pairwise) else pairwise,
         "qwk": 0.0 if np.isnan(kappa) else kappa,
         "accuracy": float((classes_N == labels_N).mean()),
+        "good_bad_auc": good_bad_auc(scores_N, labels_N, num_classes),
     }
