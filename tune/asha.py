@@ -33,6 +33,16 @@ class ResumableAsha(ASHAScheduler):
             self._tell()
         super().on_trial_add(tune_controller, trial)
 
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        """An evaluation at which the metric is undefined decides nothing."""
+        if result.get(self._by) is None:
+            return str(self.CONTINUE)
+        return str(super().on_trial_result(tune_controller, trial, result))
+
+    def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
+        if result.get(self._by) is not None:
+            super().on_trial_complete(tune_controller, trial, result)
+
     def _tell(self) -> None:
         for name, varied in self._plan.items():
             record = records.read(self._output, name, varied)

@@ -35,9 +35,10 @@ class TrialRecord:
         return max(self.evaluations, default=0)
 
     def best(self, metric: str, mode: str) -> dict[str, Any] | None:
-        """The best evaluation, or None where no evaluation has a value of the metric."""
+        """The best evaluation, of equal ones the last, as `train` keeps it; None where none has a value."""
         known = [found for found in self.evaluations.values() if found.get(metric) is not None]
-        return (min if mode == "min" else max)(known, key=lambda found: float(found[metric]), default=None)
+        sign = -1 if mode == "min" else 1
+        return max(known, key=lambda found: (sign * float(found[metric]), found["step"]), default=None)
 
 
 def names(count: int) -> list[str]:

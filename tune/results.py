@@ -35,7 +35,7 @@ def rows_of(trials: Sequence[TrialRecord], settings: TuneSettings) -> list[Row]:
 def _row(record: TrialRecord, settings: TuneSettings) -> Row:
     best = record.best(settings.metric, settings.mode) or {}
     metrics = {name: None if best.get(name) is None else float(best[name]) for name in SELECT_MODES}
-    error = record.error or (None if best else "no evaluation")
+    error = record.error or (None if best else f"no evaluation with a value of {settings.metric}")
     return {
         "trial": record.name,
         **{name: record.settings.get(name) for name in settings.space},

@@ -63,12 +63,13 @@ class Board:
         self._event(f"{name} step {result['step']}: {self.metric} {shown(result.get(self.metric))}")
 
     def ended(self, name: str) -> None:
-        """A trial that ends without having written that it finished was stopped by ASHA."""
+        """A trial that ends before its last step, without having written that it finished, was stopped by ASHA."""
         record = self.trials[name]
-        record.state = records.read(self.output, name, record.settings).state
+        written = records.read(self.output, name, record.settings)
+        record.state, record.total_steps = written.state, written.total_steps
         if record.state not in records.ENDED:
-            record.state = "stopped"
-            records.write_outcome(self.output, name, "stopped")
+            record.state = "finished" if record.step == record.total_steps else "stopped"
+            records.write_outcome(self.output, name, record.state)
         by = " by ASHA" if record.state == "stopped" else ""
         self._event(f"{name} {record.state}{by} at step {record.step}{self._of_all()}")
 

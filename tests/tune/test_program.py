@@ -38,7 +38,9 @@ def tune_settings(tiny_settings: dict[str, Any], output: Path, **values: Any) ->
 
 @pytest.fixture(scope="module")
 def swept(tiny_settings: dict[str, Any], tmp_path_factory: pytest.TempPathFactory, ray_cluster: None) -> TuneSettings:
-    settings = tune_settings(tiny_settings, tmp_path_factory.mktemp("sweep") / "out")
+    # ASHA that would stop at the third evaluation, of two.
+    asha = {"asha": True, "asha_grace_evaluations": 3}
+    settings = tune_settings(tiny_settings, tmp_path_factory.mktemp("sweep") / "out", **asha)
     run(settings)
     return settings
 
