@@ -59,6 +59,8 @@ class Board:
         record = self.trials[name]
         kept = {key: value for key, value in result.items() if isinstance(value, int | float | None) and key in NUMBERS}
         record.evaluations[int(result["step"])] = kept
+        if record.total_steps is None:
+            record.total_steps = records.read(self.output, name, record.settings).total_steps
         records.write_evaluations(self.output, record)
         self._event(f"{name} step {result['step']}: {self.metric} {shown(result.get(self.metric))}")
 
