@@ -51,5 +51,5 @@ class ResumableAsha(ASHAScheduler):
             for evaluation in record.evaluations.values():
                 number, found = evaluation.get("evaluation"), evaluation.get(self._by)
                 if number is not None and found is not None:
-                    same = SimpleNamespace(trial_id=record.tune_id)
+                    same: Any = SimpleNamespace(trial_id=record.tune_id)
                     self._brackets[0].on_result(same, number, self._metric_op * found)

@@ -9,6 +9,7 @@ Writes results.parquet (a row a trial), best.yaml (settings that `train --config
 command again continues a sweep that was stopped: trials that ended stay, others go on from their last checkpoint.
 """
 
+import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -103,6 +104,7 @@ def sweep(settings: TuneSettings, base: Mapping[str, Any], plan: Plan) -> list[T
     print(f"tune: {placement.text}", flush=True)
     shared = Sweep(base, settings.output, placement.threads, settings.checkpoint_trials)
     _tokenise(shared, plan)
+    _quiet_ray()
     board = Board(settings.output, plan, settings.metric, settings.mode)
     with watching(board) as watcher:
         _tuner(settings, shared, plan, placement, watcher).fit()
@@ -115,6 +117,12 @@ def sweep(settings: TuneSettings, base: Mapping[str, Any], plan: Plan) -> list[T
     for record in trials:
         storage.remove(records.run_path(settings.output, record.name))
     return trials
+
+
+def _quiet_ray() -> None:
+    """The board says what happens; Ray Tune's own tables, and its traces of failed trials, come on top otherwise."""
+    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+    logging.getLogger("ray.tune.execution.tune_controller").setLevel(logging.CRITICAL)
 
 
 def _tokenise(shared: Sweep, plan: Plan) -> None:

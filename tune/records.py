@@ -8,6 +8,7 @@ OUTPUT/trials/NAME/run/               its Ray Train checkpoints, while it runs
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -16,6 +17,9 @@ from wildreward import storage
 
 State = Literal["waiting", "running", "finished", "stopped", "failed"]
 ENDED = ("finished", "stopped", "failed")
+
+_EXCEPTION = re.compile(r"[\w.]*(Error|Exception|Interrupt)\b.*: ")
+_WRAPPERS = ("RayTaskError", "TrainingFailedError", "WorkerGroupError", "WildrewardError", "RayActorError")
 
 
 @dataclass
@@ -94,6 +98,19 @@ def write_outcome(output: str, name: str, state: State, error: str | None = None
 def forget_outcome(output: str, name: str) -> None:
     """A failed trial is tried again."""
     storage.remove(storage.join(folder(output, name), "outcome.json"))
+
+
+def cause(error: str) -> str:
+    """Of a trace that Ray passed on from a worker, the exception that began it; else its last line.
+
+    >>> cause("Training failed due to worker errors:\\nTraceback\\nFloatingPointError: nan\\n\\ntraining failed")
+    'FloatingPointError: nan'
+    >>> cause("disk full\\n")
+    'disk full'
+    """
+    lines = [line.strip() for line in error.splitlines() if line.strip()]
+    named = [line for line in lines if _EXCEPTION.match(line) and not any(name in line for name in _WRAPPERS)]
+    return named[0] if named else lines[-1] if lines else "no message"
 
 
 def _json(output: str, name: str, file: str) -> Any:

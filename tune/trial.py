@@ -12,6 +12,7 @@ from typing import Any
 
 from tune import records
 from wildreward import storage
+from wildreward.errors import WildrewardError
 from wildreward.settings.train import TrainSettings
 
 
@@ -41,7 +42,12 @@ def run_trial(sweep: Sweep, name: str, varied: Mapping[str, Any]) -> None:
             tune.report({name: value for name, value in evaluation.items() if name != "kind"})
         return
     records.forget_outcome(sweep.output, name)
-    _train(sweep, name, varied, tune.get_context().get_trial_id())
+    try:
+        _train(sweep, name, varied, tune.get_context().get_trial_id())
+    except WildrewardError as error:
+        # Written here: Ray Tune's own file of the error is not there yet when it tells the driver.
+        records.write_outcome(sweep.output, name, "failed", records.cause(str(error)))
+        raise
     records.write_outcome(sweep.output, name, "finished")
 
 

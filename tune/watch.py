@@ -3,7 +3,6 @@
 Ray Tune pickles its callbacks, and a terminal cannot be: the board stays in this module.
 """
 
-import re
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,9 +18,6 @@ _boards: list["Board"] = []
 
 NUMBERS = {"step", "evaluation", *SELECT_MODES}
 """What is kept of an evaluation."""
-
-_EXCEPTION = re.compile(r"[\w.]*(Error|Exception|Interrupt)\b.*: ")
-_WRAPPERS = ("RayTaskError", "TrainingFailedError", "WildrewardError", "RayActorError")
 
 
 class Board:
@@ -75,9 +71,13 @@ class Board:
         by = " by ASHA" if record.state == "stopped" else ""
         self._event(f"{name} {record.state}{by} at step {record.step}{self._of_all()}")
 
-    def failed(self, name: str, error: str) -> None:
+    def failed(self, name: str) -> None:
+        """A trial has written why it failed, unless its process was killed."""
         record = self.trials[name]
-        record.state, record.error = "failed", cause(error)
+        record.state = "failed"
+        record.error = (
+            records.read(self.output, name, record.settings).error or f"it ended without a word; see sweep/{name}"
+        )
         records.write_outcome(self.output, name, "failed", record.error)
         self._event(f"{name} failed: {record.error}{self._of_all()}")
 
@@ -112,19 +112,6 @@ def shown(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def cause(error: str) -> str:
-    """Of a trace that Ray passed on from a worker, the exception that began it; else its last line.
-
-    >>> cause("Training failed due to worker errors:\\nTraceback\\nFloatingPointError: nan\\n\\ntraining failed")
-    'FloatingPointError: nan'
-    >>> cause("disk full\\n")
-    'disk full'
-    """
-    lines = [line.strip() for line in error.splitlines() if line.strip()]
-    named = [line for line in lines if _EXCEPTION.match(line) and not any(name in line for name in _WRAPPERS)]
-    return named[0] if named else lines[-1] if lines else "no message"
-
-
 @contextmanager
 def watching(board: Board) -> Iterator["Watcher"]:
     """A callback for Ray Tune that tells the board, for the length of the block."""
@@ -156,4 +143,4 @@ class Watcher(tune.Callback):
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         for board in _boards:
-            board.failed(trial.config["name"], str(trial.get_error()))
+            board.failed(trial.config["name"])

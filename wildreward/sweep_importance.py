@@ -68,7 +68,7 @@ def importances(
         return None
     columns_NF = np.stack([encode(knob, [row[knob.name] for row in known]) for knob in varied], axis=1)
     rng = np.random.default_rng(seed)
-    drawn = [found for _ in range(DRAWS) if (found := _one_draw(columns_NF, target_N, rng)) is not None]
+    drawn = [made for _ in range(DRAWS) if (made := _one_draw(columns_NF, target_N, rng)) is not None]
     growth_DF, errors_D = np.array([growth for growth, _ in drawn]), np.array([error for _, error in drawn])
     low_F, high_F = np.quantile(growth_DF, [0.05, 0.95], axis=0)
     found = [

@@ -82,7 +82,7 @@ def train_and_score(options: argparse.Namespace, model: str, seed: int, sets: Se
         facts["steps"] = budget.steps
     facts["train_s"] = time.monotonic() - started[1]
     loaded = CheckpointScorer(directory, template, dtype="bfloat16", batch_tokens=4096).load()
-    _keep_head_exact(loaded.model.model)  # type: ignore[attr-defined]  # every scorer of a checkpoint has it
+    _keep_head_exact(loaded.model.model)
     copies = fresh_copies(sets)
     made = evaluate(copies, lambda talks: score_each(loaded, talks), MeasureOptions(replicates=0))
     facts |= {"seconds": time.monotonic() - started[1], "texts": made.texts}

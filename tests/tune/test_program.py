@@ -27,7 +27,7 @@ SPACE: dict[str, Any] = {
     "cutpoint_freedom": ["fixed"],
     "lr": {"grid": [3e-3, 1e30], "when": {"head": "corn"}},
 }
-"""Two good trials, and one whose loss is no number after its first step."""
+"""Two good trials, and one whose loss is no number after its first steps."""
 
 
 def tune_settings(tiny_settings: dict[str, Any], output: Path, **values: Any) -> TuneSettings:
@@ -57,7 +57,7 @@ def test_every_combination_is_a_row_the_best_first_and_the_failed_last(swept: Tu
         ("corn", None, 1e30, "failed"),
     }
     assert rows[0]["good_bad_auc"] >= rows[1]["good_bad_auc"]
-    assert rows[2]["error"].startswith("FloatingPointError: the loss at step 1 is nan")
+    assert rows[2]["error"].startswith("FloatingPointError: the loss at step 2 is nan")
 
 
 def test_train_runs_the_best_settings_and_finds_what_the_trial_found(swept: TuneSettings, tmp_path: Path) -> None:
@@ -78,7 +78,7 @@ def test_a_finished_sweep_shows_its_table_again_and_does_nothing(
     run(swept)
     said = capsys.readouterr().out
     assert "done already" in said
-    assert "trial t002 failed: FloatingPointError: the loss at step 1" in said
+    assert "trial t002 failed: FloatingPointError: the loss at step 2" in said
     assert not list(Path(swept.output).glob("trials/t00[01]/run"))
 
 

@@ -11,7 +11,7 @@ from tune import records
 from tune.asha import ResumableAsha
 from tune.records import TrialRecord
 from tune.results import rows_of
-from tune.watch import Board, cause
+from tune.watch import Board
 from wildreward.settings.tune import TuneSettings
 
 PLAN: dict[str, dict[str, Any]] = {"t000": {"lr": 0.1}, "t001": {"lr": 0.2}, "t002": {"lr": 0.3}}
@@ -47,7 +47,8 @@ def test_how_a_trial_ends_is_told_apart_and_its_checkpoints_go(tmp_path: Path) -
     seen.evaluated("t000", evaluation(10, 0.5))
     seen.ended("t000")
     seen.ended("t001")
-    seen.failed("t002", "Traceback\nValueError: no\n")
+    records.write_outcome(str(tmp_path), "t002", "failed", "ValueError: no")
+    seen.failed("t002")
     again = board(tmp_path)
     assert {name: (found.state, found.error) for name, found in again.trials.items()} == {
         "t000": ("finished", None),
@@ -120,7 +121,7 @@ def test_rows_are_the_best_evaluations_and_what_has_none_comes_last() -> None:
     ],
 )
 def test_of_a_trace_the_exception_that_began_it_is_shown(trace: str, said: str) -> None:
-    assert cause(trace) == said
+    assert records.cause(trace) == said
 
 
 def decision(scheduler: ResumableAsha, tune_id: str, number: int, value: float) -> str:
