@@ -35,12 +35,12 @@ class ResumableAsha(ASHAScheduler):
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """An evaluation at which the metric is undefined decides nothing."""
-        if result.get(self._by) is None:
+        if not records.is_known(result.get(self._by)):
             return str(self.CONTINUE)
         return str(super().on_trial_result(tune_controller, trial, result))
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
-        if result.get(self._by) is not None:
+        if records.is_known(result.get(self._by)):
             super().on_trial_complete(tune_controller, trial, result)
 
     def _tell(self) -> None:
@@ -50,6 +50,6 @@ class ResumableAsha(ASHAScheduler):
                 continue
             for evaluation in record.evaluations.values():
                 number, found = evaluation.get("evaluation"), evaluation.get(self._by)
-                if number is not None and found is not None:
+                if number is not None and found is not None and records.is_known(found):
                     same: Any = SimpleNamespace(trial_id=record.tune_id)
                     self._brackets[0].on_result(same, number, self._metric_op * found)

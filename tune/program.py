@@ -104,7 +104,7 @@ def sweep(settings: TuneSettings, base: Mapping[str, Any], plan: Plan) -> list[T
     print(f"tune: {placement.text}", flush=True)
     shared = Sweep(base, settings.output, placement.threads, settings.checkpoint_trials)
     _tokenise(shared, plan)
-    _quiet_ray()
+    _prepare_ray()
     board = Board(settings.output, plan, settings.metric, settings.mode)
     with watching(board) as watcher:
         _tuner(settings, shared, plan, placement, watcher).fit()
@@ -119,9 +119,11 @@ def sweep(settings: TuneSettings, base: Mapping[str, Any], plan: Plan) -> list[T
     return trials
 
 
-def _quiet_ray() -> None:
-    """The board says what happens; Ray Tune's own tables, and its traces of failed trials, come on top otherwise."""
+def _prepare_ray() -> None:
+    """The board says what happens; Ray Tune's own tables, and its traces of failed trials, come on top otherwise.
+    And an evaluation at which the metric is undefined is no error."""
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+    os.environ.setdefault("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")
     logging.getLogger("ray.tune.execution.tune_controller").setLevel(logging.CRITICAL)
 
 

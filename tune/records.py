@@ -8,6 +8,7 @@ OUTPUT/trials/NAME/run/               its Ray Train checkpoints, while it runs
 """
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -40,9 +41,14 @@ class TrialRecord:
 
     def best(self, metric: str, mode: str) -> dict[str, Any] | None:
         """The best evaluation, of equal ones the last, as `train` keeps it; None where none has a value."""
-        known = [found for found in self.evaluations.values() if found.get(metric) is not None]
+        known = [found for found in self.evaluations.values() if is_known(found.get(metric))]
         sign = -1 if mode == "min" else 1
         return max(known, key=lambda found: (sign * float(found[metric]), found["step"]), default=None)
+
+
+def is_known(value: float | None) -> bool:
+    """Whether a metric is defined: of one class only, or of equal scores, some are not."""
+    return value is not None and not math.isnan(value)
 
 
 def names(count: int) -> list[str]:

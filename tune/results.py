@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tune.records import TrialRecord
+from tune.records import TrialRecord, is_known
 from wildreward import storage
 from wildreward.console import print_table
 from wildreward.settings.train import SELECT_MODES, TrainSettings
@@ -34,7 +34,7 @@ def rows_of(trials: Sequence[TrialRecord], settings: TuneSettings) -> list[Row]:
 
 def _row(record: TrialRecord, settings: TuneSettings) -> Row:
     best = record.best(settings.metric, settings.mode) or {}
-    metrics = {name: None if best.get(name) is None else float(best[name]) for name in SELECT_MODES}
+    metrics = {name: float(best[name]) if is_known(best.get(name)) else None for name in SELECT_MODES}
     error = record.error or (None if best else f"no evaluation with a value of {settings.metric}")
     return {
         "trial": record.name,

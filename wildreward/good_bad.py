@@ -6,14 +6,13 @@ it, in the middle: so a class above the middle is good and one below it is bad. 
 WildReward paper (arXiv 2602.08829): one scale over all prompts.
 """
 
-import numpy as np
-
 from wildreward.metrics import Array, among, concordance, value
 
 
 def good_bad_auc(scores_N: Array, labels_N: Array, num_classes: int) -> float:
-    """P(a good reply scores above a bad one), ties half; classes are 1..num_classes. 1/2 where a side is empty.
+    """P(a good reply scores above a bad one), ties half; classes are 1..num_classes. NaN where a side is empty.
 
+    >>> import numpy as np
     >>> scores = np.array([0.9, 0.4, 0.7, 0.1])
     >>> good_bad_auc(scores, np.array([4, 2, 3, 1]), num_classes=4)  # four: 1, 2 bad; 3, 4 good
     1.0
@@ -22,8 +21,7 @@ def good_bad_auc(scores_N: Array, labels_N: Array, num_classes: int) -> float:
     >>> good_bad_auc(scores, np.array([2, 1, 2, 1]), num_classes=2)  # and by binary
     1.0
     >>> good_bad_auc(np.array([0.2, 0.9]), np.array([3, 5]), num_classes=5)  # neutral is neither
-    0.5
+    nan
     """
     middle = (num_classes + 1) / 2
-    found = value(among(concordance(scores_N, labels_N > middle), labels_N != middle), len(scores_N))
-    return 0.5 if np.isnan(found) else found
+    return value(among(concordance(scores_N, labels_N > middle), labels_N != middle), len(scores_N))

@@ -26,6 +26,7 @@ def validation_metrics(scores_N: Floats, labels_N: Ints, losses_N: Floats, num_c
     count, varied = len(scores_N), np.ptp(scores_N) > 0 and np.ptp(labels_N) > 0
     kappa = value(quadratic_kappa(labels_N, classes_N), count)
     pairwise = value(concordance(scores_N, labels_N), count)
+    good_bad = good_bad_auc(scores_N, labels_N, num_classes)
     return {
         "loss": float(losses_N.mean()),
         "mae": float(np.abs(scores_N - labels_N).mean()),
@@ -33,5 +34,5 @@ def validation_metrics(scores_N: Floats, labels_N: Ints, losses_N: Floats, num_c
         "pairwise": 0.5 if np.isnan(pairwise) else pairwise,
         "qwk": 0.0 if np.isnan(kappa) else kappa,
         "accuracy": float((classes_N == labels_N).mean()),
-        "good_bad_auc": good_bad_auc(scores_N, labels_N, num_classes),
+        "good_bad_auc": 0.5 if np.isnan(good_bad) else good_bad,
     }

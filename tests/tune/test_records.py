@@ -1,6 +1,7 @@
 """What is written of a trial is what the next process reads, and ASHA goes on from it."""
 
 import io
+from math import nan
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -96,7 +97,9 @@ def test_rows_are_the_best_evaluations_and_what_has_none_comes_last() -> None:
         ),
         TrialRecord("t001", {"lr": 0.2}, "failed", "ValueError: no", evaluations={10: evaluation(10, 0.9)}),
         TrialRecord("t002", {}, "stopped", evaluations={10: evaluation(10, 0.8)}),
-        TrialRecord("t003", {"lr": 0.4}, "finished", evaluations={10: evaluation(10, None)}),
+        TrialRecord(
+            "t003", {"lr": 0.4}, "finished", evaluations={n: evaluation(n, v) for n, v in ((10, None), (20, nan))}
+        ),
     ]
     rows = rows_of(trials, TuneSettings(space={"lr": [0.1, 0.2]}))
     assert [(row["trial"], row["lr"], row["step"], row["good_bad_auc"], row["state"]) for row in rows] == [
@@ -147,9 +150,10 @@ def test_asha_goes_on_with_the_evaluations_of_an_earlier_process(tmp_path: Path)
     assert decision(asha(tmp_path), "x_2", 1, 0.95) == "CONTINUE"
 
 
-def test_asha_decides_nothing_by_a_metric_that_is_undefined(tmp_path: Path) -> None:
+@pytest.mark.parametrize("value", [None, nan])
+def test_asha_decides_nothing_by_a_metric_that_is_undefined(tmp_path: Path, value: float | None) -> None:
     scheduler, trial = asha(tmp_path), SimpleNamespace(trial_id="x_0")
     scheduler.on_trial_add(None, trial)
-    result = {"evaluation": 1, "good_bad_auc": None}
+    result = {"evaluation": 1, "good_bad_auc": value}
     assert scheduler.on_trial_result(None, trial, result) == "CONTINUE"
     scheduler.on_trial_complete(None, trial, result)
