@@ -6,20 +6,25 @@
 The heads are trained by `wildreward train`, regression by a loop over the same batches, Bradley-Terry by TRL's
 RewardTrainer on pairs of the same rows: within an epoch every row is in one pair, with a random row of another class;
 the higher class is chosen. All start from MiniLM, train on all rows (no validation, the last step counts), and are
-measured by what users said (`rated`) and by three sets of pairs. A run that is done is a file in --output; the same
-command goes on with what is missing, seed by seed. With --table it only prints what there is, and writes results.json.
+measured by what users said (`rated`), by three sets of pairs, and by generated conversations that were not trained on
+(Spearman with the true level): whether they have learned anything. A run that is done is a file in --output; the same
+command goes on with what is missing, seed by seed. With --table nothing is trained; both write results.json.
 """
 
 import argparse
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import torch
 
+from tests.benchmarks.lexicon_quality import turns
 from tests.benchmarks.reward_baselines import BASELINES, Budget, batches_of_pairs
 from train import tokens
 from train.program import open_backbone, prepare, run
@@ -27,19 +32,46 @@ from wildreward.benchmarks.evaluation_set import EvaluationSet
 from wildreward.benchmarks.inputs import read_sets
 from wildreward.benchmarks.measure import MeasureOptions
 from wildreward.benchmarks.pairs import Pairs
-from wildreward.bootstrap import Samples, resample
+from wildreward.bootstrap import Estimate, Samples, resample
 from wildreward.cluster import cluster
 from wildreward.console import print_table
 from wildreward.evaluation import evaluate, fresh_copies, show
 from wildreward.metrics import Array, Statistic, mean, spearman
 from wildreward.reward_model import Score
+from wildreward.scale import NEUTRAL
 from wildreward.scorer import CheckpointScorer, score_each
 from wildreward.settings.train import TrainSettings
+from wildreward.synthetic.generate import sample
 
 HEADS = ("coral", "corn", "independent")
 MODELS = (*HEADS, *BASELINES)
 SETS = ("rated/ratings.parquet", "pairs/oasst.parquet", "pairs/llmbar.parquet", "pairs/pandalm.parquet")
 """Under --data."""
+
+HELD_OUT_SEED, HELD_OUT_CONVERSATIONS = 1001, 300
+"""Of the generated conversations that show whether a model has learned what it was trained on."""
+
+
+def generated(path: str) -> str:
+    """Rows of the generator that no model has seen, with the true level as the rating; neutral turns are left out."""
+    made = sample(HELD_OUT_SEED, HELD_OUT_CONVERSATIONS)
+    truth = {(line["conversation_hash"], line["turn"]): line["true_level"] for line in made.truth}
+    rows = []
+    for conversation, turn, text in turns([*made.rows, *made.chats]):
+        level = truth.get((conversation.conversation_hash, turn))
+        if level is not None and level != NEUTRAL:
+            rows.append(
+                {
+                    "conversation_hash": conversation.conversation_hash,
+                    "turn": turn,
+                    "history": [dict(message) for message in text.history],
+                    "prompt": text.prompt,
+                    "response": text.response,
+                    "rating": level,
+                }
+            )
+    pq.write_table(pa.Table.from_pylist(rows), path)
+    return path
 
 
 def settings_of(options: argparse.Namespace, model: str, seed: int) -> TrainSettings:
@@ -66,30 +98,41 @@ def settings_of(options: argparse.Namespace, model: str, seed: int) -> TrainSett
     return TrainSettings.parse(values | head)
 
 
-def train_and_score(options: argparse.Namespace, model: str, seed: int, sets: Sequence[EvaluationSet]) -> Path:
-    """Train one model, score every evaluation text once, and write the scores. Returns the file."""
-    started = time.process_time(), time.monotonic()
+def train(options: argparse.Namespace, model: str, seed: int) -> None:
+    """Train one model and write a record of the run, without scores."""
+    started = time.monotonic()
     settings = settings_of(options, model, seed)
-    facts: dict[str, Any] = {"model": model, "seed": seed}
+    facts: dict[str, Any] = {"model": model, "seed": seed, "scores": {}}
     if model in HEADS:
         run(settings)
-        directory, template = f"{settings.output}/checkpoint", None
     else:
         budget = budget_of(settings, options.output)
         BASELINES[model](budget, Path(settings.output))
-        directory, template = settings.output, f"{settings.output}/wildreward_template.json"
-        facts["pairs"] = sum(map(len, batches_of_pairs(budget))) if model == "bradley-terry" else None
-        facts["steps"] = budget.steps
-    facts["train_s"] = time.monotonic() - started[1]
-    loaded = CheckpointScorer(directory, template, dtype="bfloat16", batch_tokens=4096).load()
+        facts |= {"steps": budget.steps, "pairs": sum(map(len, batches_of_pairs(budget)))}
+    facts["train_s"] = time.monotonic() - started
+    record_of(options, model, seed).write_text(json.dumps(facts))
+
+
+def score(options: argparse.Namespace, model: str, seed: int, sets: Sequence[EvaluationSet]) -> None:
+    """Score every text of the sets that the record has no scores of, once, and write them into it."""
+    path = record_of(options, model, seed)
+    facts = json.loads(path.read_text())
+    missing = fresh_copies([found for found in sets if found.name not in facts["scores"]])
+    if not missing:
+        return
+    directory = f"{options.output}/{model}-{seed}"
+    template = None if model in HEADS else f"{directory}/wildreward_template.json"
+    checkpoint = f"{directory}/checkpoint" if model in HEADS else directory
+    loaded = CheckpointScorer(checkpoint, template, dtype="bfloat16", batch_tokens=4096).load()
     _keep_head_exact(loaded.model.model)
-    copies = fresh_copies(sets)
-    made = evaluate(copies, lambda talks: score_each(loaded, talks), MeasureOptions(replicates=0))
-    facts |= {"seconds": time.monotonic() - started[1], "texts": made.texts}
-    facts["scores"] = {found.name: scores_of(found) for found in copies}
-    path = Path(options.output) / f"{model}-{seed}.json"
+    evaluate(missing, lambda talks: score_each(loaded, talks), MeasureOptions(replicates=0))
+    facts["scores"] |= {found.name: scores_of(found) for found in missing}
     path.write_text(json.dumps(facts))
-    return path
+    print(f"{path}: done", flush=True)
+
+
+def record_of(options: argparse.Namespace, model: str, seed: int) -> Path:
+    return Path(options.output) / f"{model}-{seed}.json"
 
 
 def _keep_head_exact(model: Any) -> None:
@@ -119,9 +162,10 @@ def statistics(found: EvaluationSet, scores: Array) -> Iterator[tuple[str, Stati
     if isinstance(found, Pairs):
         yield f"{found.name} accuracy", mean(_won(scores[:, 0] - scores[:, 1])), groups_N
         return
+    yield f"{found.name} Spearman", spearman(scores[:, 0], found.column("rating")), groups_N
     wins, losses = preferences(found)
-    yield "rated preference accuracy", mean(_won(scores[wins, 0] - scores[losses, 0])), groups_N[wins]
-    yield "rated Spearman", spearman(scores[:, 0], found.column("rating")), groups_N
+    if len(wins):
+        yield f"{found.name} preference accuracy", mean(_won(scores[wins, 0] - scores[losses, 0])), groups_N[wins]
 
 
 def _won(margin_N: Array) -> Array:
@@ -135,7 +179,7 @@ def preferences(found: EvaluationSet) -> tuple[Array, Array]:
         if item["preferred"] is not None:
             turns.setdefault(item["turn_key"], {True: [], False: []})[item["preferred"]].append(place)
     pairs = [(win, lose) for sides in turns.values() for win in sides[True] for lose in sides[False]]
-    wins, losses = np.array(pairs).T
+    wins, losses = np.array(pairs, dtype=int).reshape(-1, 2).T
     return wins, losses
 
 
@@ -183,8 +227,6 @@ def _over_seeds(drawn: Mapping[str, Samples]) -> dict[str, Any]:
 
 
 def print_results(results: Mapping[str, Mapping[str, Any]]) -> None:
-    from wildreward.bootstrap import Estimate
-
     for metric, found in results.items():
         print(f"\n{metric}")
         rows = [
@@ -210,15 +252,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--table", action="store_true")
     options = parser.parse_args(argv)
     torch.set_num_threads(options.threads)
-    sets = read_sets([f"{options.data}/{name}" for name in SETS])
     Path(options.output).mkdir(parents=True, exist_ok=True)
+    sets = read_sets([*(f"{options.data}/{name}" for name in SETS), generated(f"{options.output}/generated.parquet")])
     wanted = [(model, seed) for seed in range(options.seeds) for model in options.models]
-    missing = [pair for pair in wanted if not (Path(options.output) / f"{pair[0]}-{pair[1]}.json").exists()]
-    if missing and not options.table:
-        with cluster("local"):
-            for model, seed in missing:
-                path = train_and_score(options, model, seed, sets)
-                print(f"{path}: done", flush=True)
+    with cluster("local") if not options.table else nullcontext():
+        for model, seed in wanted:
+            trained = record_of(options, model, seed).exists()
+            if not trained and options.table:
+                continue
+            if not trained:
+                train(options, model, seed)
+            score(options, model, seed, sets)
     runs = [json.loads(path.read_text()) for path in sorted(Path(options.output).glob("*-[0-9].json"))]
     chars = fresh_copies(sets)
     evaluate(chars, lambda talks: [Score(0.0) for _ in talks], MeasureOptions(replicates=0))

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -80,6 +81,8 @@ def test_a_finished_sweep_shows_its_table_again_and_does_nothing(
     assert "done already" in said
     assert "trial t002 failed: FloatingPointError: the loss at step 2" in said
     assert not list(Path(swept.output).glob("trials/t00[01]/run"))
+    assert "FloatingPointError" in (Path(swept.output) / "report.html").read_text()
+    assert (Path(swept.output) / "parallel_coordinates.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_space_with_a_value_out_of_range_is_refused_before_anything_starts(swept: TuneSettings) -> None:
@@ -119,6 +122,6 @@ def test_a_sweep_stopped_by_hand_and_killed_ends_with_the_table_of_an_undisturbe
     killed.communicate()
     finished = (trials / "t000" / "metrics.jsonl").stat().st_mtime_ns
     again = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    assert "t001 started, goes on after step 2" in again.stderr
+    assert re.search(r"t001 started, goes on after step [24]:", again.stderr), "it may have been faster than the signal"
     assert (trials / "t000" / "metrics.jsonl").stat().st_mtime_ns == finished
     assert rows_of(settings) == rows_of(swept)
