@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 from tune.program import run
+from tune.records import TrialRecord
 from wildreward.cli import STAGES, main, read_settings
 from wildreward.errors import UsageError
 from wildreward.settings.train import TrainSettings
@@ -89,6 +90,23 @@ def test_a_space_with_a_value_out_of_range_is_refused_before_anything_starts(swe
     with pytest.raises(UsageError, match=r"space lr.*lr: found -1"):
         run(swept.model_copy(update={"space": {"lr": [1e-3, -1]}, "output": f"{swept.output}-other"}))
     assert not Path(f"{swept.output}-other").exists()
+
+
+def test_a_sweep_of_which_every_trial_failed_says_why_and_fails(
+    tiny_settings: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = tune_settings(tiny_settings, tmp_path / "out")
+    (tmp_path / "settings.yaml").write_text(yaml.safe_dump(settings.model_dump(mode="json")))
+    failed = [
+        TrialRecord("t000", {"head": "coral"}, "failed", "DataError: row 3"),
+        TrialRecord("t001", {}, "failed", "x"),
+    ]
+    monkeypatch.setattr("tune.program.sweep", lambda *arguments: failed)
+    assert main(["tune", "--config", str(tmp_path / "settings.yaml")]) == 1
+    said = capsys.readouterr()
+    assert "trial t000 failed: DataError: row 3" in said.out
+    assert "no trial came through; the first says: DataError: row 3" in said.err
+    assert not (tmp_path / "out" / "done.json").exists()
 
 
 def wait_for(what: Callable[[], Any], process: subprocess.Popen[str]) -> None:
