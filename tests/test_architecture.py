@@ -11,6 +11,7 @@ import pytest
 
 from wildreward.cli import ROOT, STAGES, Stage
 from wildreward.settings.base import read_yaml
+from wildreward.settings.tune import SPACES
 
 STAGE_PACKAGES = {"pipelines", "train", "serve", "rl", "tune"}
 MAY_ALSO_IMPORT = {"rl": {"serve"}, "tune": {"train"}, "pipelines": {"serve"}}
@@ -61,8 +62,9 @@ PARSED_ELSEWHERE = {
 """By pre-commit, by tests/serve/test_app.py and by tests/test_cluster_files.py."""
 
 
-def test_every_yaml_in_the_tree_is_a_preset_a_deployment_or_the_generators_material() -> None:
+def test_every_yaml_in_the_tree_is_a_preset_a_search_space_a_deployment_or_the_generators_material() -> None:
     presets = {path for stage in STAGES.values() for path in stage.preset_dir.glob("*.yaml")}
+    presets |= set(SPACES.glob("*.yaml"))
     tracked = subprocess.run(["git", "ls-files", "*.yaml"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     others = {ROOT / name for name in tracked.split()} - presets - PARSED_ELSEWHERE
     for path in others:

@@ -223,7 +223,8 @@ class Loop:
         self.state.evaluations_without_better = 0 if better else self.state.evaluations_without_better + 1
         if metrics:
             self._record({"kind": "validation", "step": self.state.step, **metrics})
-        report = {"step": self.state.step, "select": select}
+        evaluation = -(-self.state.step // self.job.evaluate_every)
+        report = {"step": self.state.step, "evaluation": evaluation, "select": select}
         if not self.job.save:
             # Ray Tune wants every metric, and takes NaN for the worst.
             ray.train.report(report | {name: math.nan if value is None else value for name, value in metrics.items()})

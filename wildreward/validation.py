@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from wildreward.good_bad import good_bad_auc
 from wildreward.metrics import concordance, quadratic_kappa, value
 
 Floats = NDArray[np.float64]
@@ -19,12 +20,13 @@ UNDEFINED = -sys.float_info.max
 def validation_metrics(scores_N: Floats, labels_N: Ints, losses_N: Floats, num_classes: int) -> dict[str, float | None]:
     """loss, mae, spearman, pairwise (accuracy across classes), qwk, accuracy of expected scores 1..C against classes.
 
+    `good_bad_auc` alone means the same whatever the class map (wildreward/good_bad.py).
     None where a metric is not defined: spearman when all scores or all labels are alike, pairwise when all labels are,
     qwk when labels and rounded scores are all one class.
 
     >>> metrics = validation_metrics(np.array([1.2, 2.9, 3.8]), np.array([1, 3, 4]), np.zeros(3), 4)
     >>> {name: round(number, 3) for name, number in metrics.items()}
-    {'loss': 0.0, 'mae': 0.167, 'spearman': 1.0, 'pairwise': 1.0, 'qwk': 1.0, 'accuracy': 1.0}
+    {'loss': 0.0, 'mae': 0.167, 'spearman': 1.0, 'pairwise': 1.0, 'qwk': 1.0, 'accuracy': 1.0, 'good_bad_auc': 1.0}
     >>> validation_metrics(np.array([2.0, 2.0]), np.array([1, 3]), np.zeros(2), 4)["spearman"]
     """
     from scipy.stats import spearmanr
@@ -38,6 +40,7 @@ def validation_metrics(scores_N: Floats, labels_N: Ints, losses_N: Floats, num_c
         "pairwise": _defined(value(concordance(scores_N, labels_N), count)),
         "qwk": _defined(value(quadratic_kappa(labels_N, classes_N), count)),
         "accuracy": float((classes_N == labels_N).mean()),
+        "good_bad_auc": _defined(good_bad_auc(scores_N, labels_N, num_classes)),
     }
 
 

@@ -108,25 +108,25 @@ def _explain(cls: type[Settings], item: Any, where: str) -> str:
     return f"{where}: {name}: {found}{message}"
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path, flag: str = "--config") -> dict[str, Any]:
     """The mapping in a YAML file. Raises UsageError for a file that is missing, unreadable or not a mapping."""
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"--config {path}: {error}") from None
+        raise UsageError(f"{flag} {path}: {error}") from None
     except yaml.YAMLError as error:
-        raise UsageError(f"--config {path}: not valid YAML: {error}") from None
+        raise UsageError(f"{flag} {path}: not valid YAML: {error}") from None
     if not isinstance(values, dict):
-        raise UsageError(f"--config {path}: expected `field: value` lines, found {type(values).__name__}")
+        raise UsageError(f"{flag} {path}: expected `field: value` lines, found {type(values).__name__}")
     return values
 
 
-def find_config(name: str, preset_dirs: Sequence[Path]) -> Path:
-    """The YAML file meant by --config: a path, or the name of a shipped preset."""
+def find_config(name: str, preset_dirs: Sequence[Path], flag: str = "--config") -> Path:
+    """The YAML file meant by --config (or another flag): a path, or the name of a shipped preset."""
     if Path(name).is_file():
         return Path(name)
     presets = {path.stem: path for folder in preset_dirs for path in sorted(folder.glob("*.yaml"))}
     if name in presets:
         return presets[name]
     shipped = ", ".join(sorted(presets)) or "none"
-    raise UsageError(f"--config {name}: no such file, and no such preset (shipped presets: {shipped})")
+    raise UsageError(f"{flag} {name}: no such file, and no such preset (shipped presets: {shipped})")

@@ -9,9 +9,17 @@ from wildreward.labelling import ClassMap, Labelling
 from wildreward.scale import CLASS_MAPS
 from wildreward.settings.base import StageSettings
 
-Selector = Literal["spearman", "pairwise", "qwk", "accuracy", "mae", "loss"]
+Selector = Literal["spearman", "pairwise", "good_bad_auc", "qwk", "accuracy", "mae", "loss"]
 
-SELECT_MODES = {"spearman": "max", "pairwise": "max", "qwk": "max", "accuracy": "max", "mae": "min", "loss": "min"}
+SELECT_MODES = {
+    "spearman": "max",
+    "pairwise": "max",
+    "good_bad_auc": "max",
+    "qwk": "max",
+    "accuracy": "max",
+    "mae": "min",
+    "loss": "min",
+}
 """Metrics a checkpoint may be chosen by, and which way is better."""
 
 
