@@ -39,7 +39,7 @@ COMMAND_FIELDS = {
 class Scorer:
     """One replica. Its public coroutines are the routes for callers in the cluster: plain dicts in and out."""
 
-    async def __init__(self, settings: dict[str, Any], digests: list[str]) -> None:
+    async def __init__(self, settings: dict[str, Any], digests: list[str]) -> None:  # type: ignore[misc]  # Serve awaits it
         """Raises CheckpointError for a model that gives no score: its replica never becomes ready."""
         self.settings = ServeSettings.parse(settings)
         self._digests = digests

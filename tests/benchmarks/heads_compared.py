@@ -145,9 +145,9 @@ def _keep_head_exact(model: Any) -> None:
 def budget_of(settings: TrainSettings, output: str) -> Budget:
     """The token ids that `train` makes of the rows, made once for all baselines."""
     backbone = open_backbone(settings)
-    files = tokens.inspect(tokens.resolve(settings.input), settings.num_classes)
+    files = tokens.inspect(tokens.resolve(settings.input), settings.labelling)
     data = prepare(settings, files, backbone, f"{output}/tokens")
-    return Budget(settings, tokens.read(data.directory, data.shards), backbone.template)
+    return Budget(settings, tokens.read(data.directory, data.shards, settings.labelling), backbone.template)
 
 
 def scores_of(found: EvaluationSet) -> list[list[float]]:

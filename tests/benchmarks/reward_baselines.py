@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from train.engine import parameter_groups
 from train.tokens import TokenStore
-from wildreward.batching import Rows, batch_of_step, epoch_batches, micro_batches, steps_per_epoch
+from wildreward.batching import Batches, Rows, epoch_batches, micro_batches, steps_per_epoch
 from wildreward.pretrained import from_pretrained, pad, pad_id
 from wildreward.reward_model import OrdinalModel
 from wildreward.schedule import learning_rate
@@ -48,8 +48,9 @@ def train_regression(budget: Budget, directory: Path) -> None:
     torch.nn.init.constant_(model.classifier.bias, float(store.labels.mean()))
     optimizer, schedule = _optimizer(model, budget)
     model.train()
+    batches = Batches(store.lengths, settings.batch_rows, settings.bucket_batches, settings.seed)
     for step in range(budget.steps):
-        rows = batch_of_step(store.lengths, step, settings.batch_rows, settings.bucket_batches, settings.seed)
+        rows = batches.of_step(step)
         for micro in micro_batches(store.lengths, rows, 1, settings.micro_batch_tokens)[0]:
             input_ids, mask = pad([store.input_ids(row) for row in micro.rows], pad_id(tokenizer))
             with torch.autocast("cpu", torch.bfloat16, enabled=settings.dtype == "bfloat16"):

@@ -94,7 +94,8 @@ def test_the_report_and_its_pictures_are_written(calibrated: TrainSettings, caps
 
 def test_rows_apart_are_neither_trained_on_nor_chosen_by(calibrated: TrainSettings) -> None:
     directory = f"{calibrated.output}/tokens"
-    store = tokens.read(directory, [path.name for path in sorted(Path(directory).glob("*.arrow"))])
+    names = [path.name for path in sorted(Path(directory).glob("*.arrow"))]
+    store = tokens.read(directory, names, calibrated.labelling)
     training, validation = split(store, calibrated)
     apart = calibrate.rows_apart(store, calibrated)
     assert len(training) + len(validation) + len(apart) == len(store) == 400

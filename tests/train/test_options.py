@@ -51,7 +51,7 @@ def mae(model: RewardModel, settings: TrainSettings) -> float:
     """Of a checkpoint on the validation rows of its run."""
     directory = f"{settings.output}/tokens"
     store = tokens.read(directory, sorted(p.name for p in Path(directory).glob("*.arrow")), settings.labelling)
-    _, validation = split(store, settings.validation_frac, settings.seed)
+    _, validation = split(store, settings)
     ids, mask = pad([validation.input_ids(row) for row in range(len(validation))], 0)
     with torch.inference_mode():
         scores = 1 + torch.sigmoid(model.model(ids, mask)).sum(1)

@@ -115,7 +115,7 @@ def test_shards_of_an_object_store_read_back_alike_and_leave_no_copy(
     (shard,) = tokens.shards("train", inspect(wildfb))
     tokens.write_shard(shard, str(tmp_path), template, tokenizer)
     tokens.write_shard(shard, "memory://bucket/tokens", template, tokenizer)
-    ours, theirs = tokens.read(str(tmp_path), [shard.name]), tokens.read("memory://bucket/tokens", [shard.name])
+    ours, theirs = (tokens.read(place, [shard.name], FOUR) for place in (str(tmp_path), "memory://bucket/tokens"))
     assert [ours.input_ids(row) for row in range(80)] == [theirs.input_ids(row) for row in range(80)]
     assert not list((tmp_path / "scratch").iterdir())
 

@@ -14,7 +14,7 @@ from wildreward.settings.tune import SPACES, TuneSettings
     ("values", "message"),
     [
         ({"space": {}}, r"space: found .* a sweep needs at least one field to vary"),
-        ({"space": {"learning_rate": [1]}}, r"learning_rate is not a setting a sweep can vary; allowed are backbone"),
+        ({"space": {"learning_rate": [1]}}, r"learning_rate is not a setting a sweep can vary; allowed are attention"),
         ({"space": {"output": ["a"]}}, r"output is not a setting a sweep can vary"),
         (
             {"space": {"workers": [1, 2]}},
