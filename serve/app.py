@@ -6,7 +6,6 @@ Actors of the same cluster need no HTTP: `HandleClient.of("wildreward")` in serv
 """
 
 import asyncio
-import math
 from typing import Any
 
 from ray import serve as ray_serve
@@ -36,6 +35,10 @@ class Scorer:
 
         return http_app(self._scoring, self.settings, self._digests, self._admission)
 
+    def check_health(self) -> None:
+        """Serve replaces a replica that raises here."""
+        self._scoring.engine.check_health()
+
     async def get_reward(self, payload: dict[str, Any]) -> dict[str, Any]:
         return await self._handle(self._scoring.get_reward, RewardRequest, payload)
 
@@ -64,10 +67,14 @@ def load_model(settings: ServeSettings) -> Any:
     """The checkpoint on this replica's device, with its number of threads. Raises CheckpointError."""
     import torch
 
-    from wildreward.reward_model import RewardModel
+    from wildreward.fast_reward_model import FastRewardModel
 
-    torch.set_num_threads(settings.threads or max(1, math.ceil(settings.cpus_per_replica)))
-    return RewardModel.load(
+    if settings.engine == "vllm":
+        from serve.vllm_engine import reward_model_without_weights
+
+        return reward_model_without_weights(settings)
+    torch.set_num_threads(settings.threads_per_replica)
+    return FastRewardModel.load(
         settings.checkpoint,
         device="cuda" if settings.gpus_per_replica else "cpu",
         dtype=settings.dtype,

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from serve.engine import Engine, conversation_encoder, text_encoder
+from serve.engine import conversation_encoder, engine_of, text_encoder
 from serve.schema import (
     CompareAnswer,
     ComparedPair,
@@ -57,7 +57,7 @@ class Scoring:
 
     def __init__(self, model: "RewardModel", settings: ServeSettings) -> None:
         self.settings, self.model = settings, model
-        self.engine = Engine(model, settings.batch_tokens, settings.batch_wait_s)
+        self.engine = engine_of(model, settings)
         described = model.describe()
         known = {name: described[name] for name in ModelInfo.model_fields if name in described}
         self.info = ModelInfo(id=model_id(Path(settings.checkpoint)), too_long=settings.too_long, **known)

@@ -140,6 +140,9 @@ def _under(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 class TextScorer(ABC):
     """A loaded model that scores conversations. Scores do not depend on what else is in the batch, beyond rounding."""
 
+    shares_prompts = False
+    """Whether neighbours that begin alike cost the work of what is alike once."""
+
     def __init__(self, model: nn.Module, tokenizer: Any, template: InputTemplate, name: str) -> None:
         self.model, self.tokenizer, self.template, self.name = model.eval(), tokenizer, template, name
         self.max_tokens = template.max_tokens
@@ -207,13 +210,23 @@ class RewardModel(TextScorer):
 
         Raises CheckpointError naming what is missing or does not fit.
         """
-        found = None if template == CHAT else _template_of(Path(path), template)
+        found = None if template == CHAT else template_of(Path(path), template)
         backbone, tokenizer = from_pretrained(str(path), dtype, trust_remote_code)
-        chosen = found or chat_template(tokenizer, backbone.config, str(path))
-        described = _described(backbone.config, str(path))
-        check_positions(backbone.config, chosen, str(path))
+        return cls.around(backbone.to(device), tokenizer, str(path), found)
+
+    @classmethod
+    def around(cls, backbone: Any, tokenizer: Any, name: str, template: InputTemplate | None) -> Self:
+        """A backbone with the head and the scale that its config describes; no template is the tokenizer's own.
+
+        Raises CheckpointError.
+        """
+        chosen = template or chat_template(tokenizer, backbone.config, name)
+        described = _described(backbone.config, name)
+        check_positions(backbone.config, chosen, name)
         model = OrdinalModel(backbone, described["head"], described.get("cutpoints"))
-        return cls(model.to(device), tokenizer, chosen, str(path), described.get("temperature", 1.0))
+        if model.cutpoints is not None and backbone.device.type != "meta":
+            model.cutpoints.to(backbone.device)
+        return cls(model, tokenizer, chosen, name, described.get("temperature", 1.0))
 
     def describe(self) -> dict[str, Any]:
         """As of every scorer, and its head."""
@@ -225,10 +238,17 @@ class RewardModel(TextScorer):
         }
         return super().describe() | head
 
+    def raw_logits(self, ids: Sequence[Sequence[int]]) -> Tensor:
+        """(B, 1) the scalar f(x) of a coral head, else (B, K), of token ids. Another way to compute them goes here."""
+        input_ids, attention_mask = pad(ids, pad_id(self.tokenizer))
+        return self.model.raw_logits(input_ids.to(self.device), attention_mask.to(self.device))
+
     @torch.inference_mode()
     def _score_batch(self, items: Sequence[Encoded]) -> list[Score]:
-        input_ids, attention_mask = pad([item.input_ids for item in items], pad_id(self.tokenizer))
-        raw = self.model.raw_logits(input_ids.to(self.device), attention_mask.to(self.device))
+        return self.scores_of(self.raw_logits([item.input_ids for item in items]), items)
+
+    def scores_of(self, raw: Tensor, items: Sequence[Encoded]) -> list[Score]:
+        """What the raw logits of `raw_logits` say of each item. Raises CheckpointError for one that is not finite."""
         logits_BK = (raw if self.model.cutpoints is None else raw - self.model.cutpoints()) / self.temperature
         decoded = decode(self.head, logits_BK)
         if not bool(torch.isfinite(decoded.score_B).all()):
@@ -249,7 +269,7 @@ class RewardModel(TextScorer):
         ]
 
 
-def _template_of(directory: Path, template: str | None) -> InputTemplate:
+def template_of(directory: Path, template: str | None) -> InputTemplate:
     if template is not None:
         return InputTemplate.load(Path(template))
     if not (directory / FILE_NAME).is_file():
