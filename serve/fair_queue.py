@@ -1,8 +1,8 @@
 """Who is scored next: requests take turns, unit by unit, whatever each of them holds. Pure; no clock, no model.
 
 A unit is one text, or the replies to one prompt that are read together. Unit i of a request that comes in round r
-belongs to round r + 1 + i, and rounds are served in order. So whoever comes waits, besides for what runs already, for at
-most two units of each request that waits (one of this round, one of the next), not for all that they hold; and nothing
+belongs to round r + 1 + i, and rounds are served in order. So whoever comes waits, besides for what already runs, for
+at most two units of each request that waits (one of this round, one of the next), not for all they hold. And nothing
 starves: a unit has its round from the start, and only finitely much can come before it.
 """
 

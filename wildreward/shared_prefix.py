@@ -72,5 +72,5 @@ def shared_logits(classifier: Any, ids: Sequence[Ids], prefix: int) -> Tensor:
     for text in ids:
         rest = torch.tensor([text[prefix:]], device=device)
         rows.append(classifier(input_ids=rest, past_key_values=cache, use_cache=True).logits)
-        cache.crop(prefix)
+        cache.crop(prefix - len(text))  # how many tokens to take away, as a negative number
     return torch.cat(rows).float()

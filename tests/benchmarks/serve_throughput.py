@@ -104,8 +104,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--per-request", type=int, default=1)
     parser.add_argument("--runs", help="file that keeps the rounds, for a table over several commands")
     parser.add_argument("--settings", nargs="*", default=[], help="further ones of `wildreward serve`, as NAME=VALUE")
+    parser.add_argument("--bulk", type=int, default=0, help="one more client, whose requests hold so many texts")
     names = ["worker", "router", "ours-fp32", "ours-bf16"]
-    parser.add_argument("--systems", nargs="+", default=names, choices=names)
+    parser.add_argument("--systems", nargs="+", default=names, choices=[*names, "serve-batch"])
     parser.add_argument("--client", help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -113,20 +114,7 @@ def _arguments() -> argparse.Namespace:
 def _texts(folder: str | None) -> list[str]:
     if folder is None:
         rng = random.Random(0)
-        vocabulary = [
-            "the",
-            "list",
-            "python",
-            "answer",
-            "thanks",
-            "house",
-            "number",
-            "river",
-            "is",
-            "of",
-            "and",
-            "wrong",
-        ]
+        vocabulary = ["the", "list", "python", "answer", "house", "number", "river", "is", "of", "wrong"]
         lengths = [max(3, int(rng.lognormvariate(math.log(130), 1.0))) for _ in range(512)]
         return [" ".join(rng.choices(vocabulary, k=length)) for length in lengths]
     import pyarrow.parquet as pq
@@ -173,7 +161,9 @@ def _system(name: str, checkpoint: Path, args: argparse.Namespace) -> Iterator[s
             backends = [stack.enter_context(_baseline(*one)) for _ in range(CORES)]
             yield stack.enter_context(_baseline("router", "--backend", *backends))
         else:
-            yield stack.enter_context(_ours(checkpoint, "bfloat16" if name.endswith("bf16") else "float32", args))
+            module = "tests.benchmarks.serve_batch_app" if name == "serve-batch" else "serve"
+            dtype = "bfloat16" if name.endswith("bf16") else "float32"
+            yield stack.enter_context(_ours(module, checkpoint, dtype, args))
 
 
 @contextlib.contextmanager
@@ -185,12 +175,12 @@ def _baseline(*arguments: str) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def _ours(checkpoint: Path, dtype: str, args: argparse.Namespace) -> Iterator[str]:
+def _ours(module: str, checkpoint: Path, dtype: str, args: argparse.Namespace) -> Iterator[str]:
     port = _free_port()
     settings = {"checkpoint": checkpoint, "port": port, "dtype": dtype, "address": "local", "threads": CORES}
     settings |= dict(setting.split("=", 1) for setting in args.settings)
     flags = [part for name, value in settings.items() for part in (f"--{name.replace('_', '-')}", str(value))]
-    with _process([sys.executable, "-m", "serve", *flags]):
+    with _process([sys.executable, "-m", module, *flags]):
         yield _wait(f"http://127.0.0.1:{port}", "/readyz")
 
 
@@ -224,10 +214,26 @@ def _wait(url: str, path: str) -> str:
 
 
 def _run_clients(url: str, texts: list[str], args: argparse.Namespace, seconds: float) -> Load:
+    """What the clients saw; the one with bulky requests, if any, runs beside them and is not counted."""
+    with contextlib.ExitStack() as stack:
+        if args.bulk:
+            stack.enter_context(_clients(url, texts, seconds, clients=1, per_request=args.bulk))
+        process = stack.enter_context(_clients(url, texts, seconds, args.clients, args.per_request))
+        assert process.stdout is not None
+        return Load(**json.loads(process.stdout.read()))
+
+
+@contextlib.contextmanager
+def _clients(
+    url: str, texts: list[str], seconds: float, clients: int, per_request: int
+) -> Iterator["subprocess.Popen[str]"]:
     command = [sys.executable, "-m", "tests.benchmarks.serve_throughput", "--client", url, "--seconds", str(seconds)]
-    command += ["--clients", str(args.clients), "--per-request", str(args.per_request)]
-    done = subprocess.run(command, input=json.dumps(texts), capture_output=True, text=True, check=True, cwd=ROOT)
-    return Load(**json.loads(done.stdout))
+    command += ["--clients", str(clients), "--per-request", str(per_request)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
+        assert process.stdin is not None
+        process.stdin.write(json.dumps(texts))
+        process.stdin.close()
+        yield process
 
 
 async def _load(url: str, texts: list[str], args: argparse.Namespace) -> dict[str, Any]:
@@ -253,19 +259,16 @@ async def _load(url: str, texts: list[str], args: argparse.Namespace) -> dict[st
 
 def _bodies(texts: list[str], per_request: int) -> list[bytes]:
     """Encoded before the clock starts, so that the clients take as little as they can from the servers' cores."""
-    queries = [
-        [texts[(first + i) % len(texts)] for i in range(per_request)] for first in range(0, len(texts), per_request)
-    ]
-    return [json.dumps({"query": query}).encode() for query in queries]
+    starts = range(0, len(texts) - per_request + 1, per_request)
+    return [json.dumps({"query": texts[start : start + per_request]}).encode() for start in starts]
 
 
 def _print_table(runs: dict[str, list[Load]]) -> None:
     rates = {name: float(np.median([load.per_second for load in loads])) for name, loads in runs.items()}
     baselines = [name for name in ("worker", "router") if name in rates]
     ratio_names = "".join(f" {f'x {name}':>9}" for name in baselines)
-    print(
-        f"\n{'system':<12} {'req/s':>7} {'p50 ms':>7} {'p95 ms':>7} {'p99 ms':>7} {'CPU ms/req':>10} {'moved':>8}{ratio_names}"
-    )
+    columns = f"{'req/s':>7} {'p50 ms':>7} {'p95 ms':>7} {'p99 ms':>7} {'CPU ms/req':>10} {'moved':>8}"
+    print(f"\n{'system':<12} {columns}{ratio_names}")
     for name, loads in runs.items():
         p50, p95, p99 = np.percentile([ms for load in loads for ms in load.latencies_ms], [50, 95, 99])
         cpu_ms = 1000 * sum(load.cpu_s for load in loads) / sum(load.requests for load in loads)
