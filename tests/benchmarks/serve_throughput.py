@@ -24,7 +24,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,7 @@ class Load:
     requests: int
     seconds: float
     latencies_ms: list[float]
-    cpu_s: float = 0.0
+    cpu_s: dict[str, float] = field(default_factory=dict)
     """CPU seconds of the server's processes; beside the clock, as it hardly depends on what else the machine does."""
     moved: float = 0.0
     """Largest difference of a score from fp32 asked directly."""
@@ -79,7 +79,7 @@ def _measured(name: str, checkpoint: Path, texts: list[str], args: argparse.Name
         _run_clients(url, texts, args, seconds=args.warm_seconds)
         before = _cpu_s()
         load = _run_clients(url, texts, args, args.seconds)
-        cpu_s = _cpu_s() - before
+        cpu_s = {name: round(seconds - before.get(name, 0.0), 2) for name, seconds in _cpu_s().items()}
         return replace(load, cpu_s=cpu_s, moved=_largest_difference(url, checkpoint, texts[:64]))
 
 
@@ -141,14 +141,22 @@ def _checkpoint(folder: Path) -> Path:
     return folder / "minilm"
 
 
-def _cpu_s() -> float:
-    """Of every process this one started and that still runs: the servers, as the clients have ended."""
-    total = 0.0
+def _cpu_s() -> dict[str, float]:
+    """CPU seconds by kind of process, of every one this started that still runs: the servers, as the clients ended."""
+    seconds: dict[str, float] = {}
     for process in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.NoSuchProcess):
-            times = process.cpu_times()
-            total += times.user + times.system
-    return total
+            times, name = process.cpu_times(), _kind(process.cmdline() or [process.name()])
+            seconds[name] = seconds.get(name, 0.0) + times.user + times.system
+    return seconds
+
+
+def _kind(command: list[str]) -> str:
+    """Ray names its workers after their actor; the baselines after what they are; the rest is Ray's own processes."""
+    line = " ".join(command)
+    names = {"ServeReplica": "replica", "ProxyActor": "proxy", "serve_baselines worker": "worker"}
+    names |= {"serve_baselines router": "router"}
+    return next((name for part, name in names.items() if part in line), "ray")
 
 
 @contextlib.contextmanager
@@ -271,10 +279,14 @@ def _print_table(runs: dict[str, list[Load]]) -> None:
     print(f"\n{'system':<12} {columns}{ratio_names}")
     for name, loads in runs.items():
         p50, p95, p99 = np.percentile([ms for load in loads for ms in load.latencies_ms], [50, 95, 99])
-        cpu_ms = 1000 * sum(load.cpu_s for load in loads) / sum(load.requests for load in loads)
+        requests = sum(load.requests for load in loads)
+        kinds = sorted({kind for load in loads for kind in load.cpu_s})
+        cpu_ms = {kind: 1000 * sum(load.cpu_s.get(kind, 0) for load in loads) / requests for kind in kinds}
+        parts = ", ".join(f"{kind} {ms:.1f}" for kind, ms in cpu_ms.items())
         moved = max(load.moved for load in loads)
         ratios = "".join(f" {rates[name] / rates[b]:9.2f}" for b in baselines)
-        print(f"{name:<12} {rates[name]:7.1f} {p50:7.0f} {p95:7.0f} {p99:7.0f} {cpu_ms:10.1f} {moved:8.1e}{ratios}")
+        measured = f"{rates[name]:7.1f} {p50:7.0f} {p95:7.0f} {p99:7.0f} {sum(cpu_ms.values()):10.1f} {moved:8.1e}"
+        print(f"{name:<12} {measured}{ratios}  {parts}")
 
 
 def _largest_difference(url: str, checkpoint: Path, texts: list[str]) -> float:

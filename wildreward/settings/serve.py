@@ -73,7 +73,7 @@ class ServeSettings(StageSettings):
     engine: Literal["transformers", "vllm"] = "transformers"
     """What runs the model: transformers in the replica, or a vLLM pooling engine beside it (decoders; prefix cache)."""
 
-    engine_options: dict[str, Any] = Field(default_factory=dict)
+    engine_options: dict[str, Any] = Field(default={})
     """Arguments of vLLM's engine, over what follows from the settings here (`gpu_memory_utilization: 0.5`)."""
 
     threads: int = Field(default=0, ge=0)
