@@ -6,6 +6,7 @@ prompt cost the prompt once. It serves who comes first first, so it is given wha
 
 import asyncio
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -82,7 +83,7 @@ class VllmEngine:
                 task = asyncio.get_running_loop().create_task(self._one(unit))
                 self._running.add(task)
                 task.add_done_callback(self._running.discard)
-                unit.answer.add_done_callback(lambda answer, task=task: answer.cancelled() and task.cancel())
+                unit.answer.add_done_callback(partial(_cancel_with, task))
 
     async def _one(self, unit: Unit) -> None:
         try:
@@ -116,6 +117,12 @@ class VllmEngine:
     def close(self) -> None:
         self._llm.shutdown()
         self._tokenizing.shutdown(wait=False, cancel_futures=True)
+
+
+def _cancel_with(task: "asyncio.Task[None]", answer: "asyncio.Future[Any]") -> None:
+    """What nobody waits for any more is taken out of vLLM."""
+    if answer.cancelled():
+        task.cancel()
 
 
 def _start(settings: ServeSettings, max_tokens: int) -> Any:

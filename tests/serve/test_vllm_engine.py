@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from serve.engine import ScoringEngine, engine_of
-from tests.test_fast_reward_model import decoder_checkpoint, replies, texts
+from tests.checkpoints import decoder_checkpoint
+from tests.wildreward.test_fast_reward_model import replies, texts
 from wildreward.errors import CheckpointError
 from wildreward.reward_model import RewardModel
 from wildreward.settings.serve import ServeSettings

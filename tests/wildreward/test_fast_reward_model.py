@@ -3,19 +3,17 @@
 import random
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
-from tests.checkpoints import tiny_checkpoint
+from tests.checkpoints import decoder_checkpoint, tiny_checkpoint
 from wildreward.cpu_bert import CpuBert
 from wildreward.fast_reward_model import FastRewardModel
-from wildreward.ordinal import HeadKind
-from wildreward.pretrained import load_tokenizer
-from wildreward.reward_model import RewardModel, new_model, save_checkpoint
+from wildreward.reward_model import RewardModel
 from wildreward.shared_prefix import common_prefix, shared_runs
-from wildreward.template import Encoded, InputTemplate
+from wildreward.template import Encoded
 
 SAME = 1e-6
 """Of one model's scores, in fp32 and bf16, whatever the batch: what is left is the rounding of the last sigmoid."""
@@ -25,30 +23,6 @@ SHARED_BF16 = 0.1
 PLAIN_FP32 = 5e-5
 """Between this and the plain model; scores of these random models spread over the whole scale."""
 LENGTHS = (3, 1, 60, 17, 128, 5, 99, 128, 33, 64)
-
-
-def decoder_checkpoint(directory: Path, kind: str, head: HeadKind = "independent") -> Path:
-    """A random Llama or Qwen2 with head size 32 (what vLLM's CPU kernels want) behind MiniLM's tokenizer."""
-    tokenizer = load_tokenizer("minilm")
-    config_of, model_of = {"llama": (LlamaConfig, LlamaForCausalLM), "qwen2": (Qwen2Config, Qwen2ForCausalLM)}[kind]
-    torch.manual_seed(0)
-    config = config_of(
-        vocab_size=len(tokenizer),
-        hidden_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        num_key_value_heads=1,
-        intermediate_size=128,
-        max_position_embeddings=256,
-        initializer_range=0.2,
-        pad_token_id=tokenizer.pad_token_id,
-    )
-    model_of(config).save_pretrained(directory / "backbone")
-    tokenizer.save_pretrained(directory / "backbone")
-    torch.manual_seed(0)
-    model, tokenizer = new_model(str(directory / "backbone"), head)
-    save_checkpoint(directory / "reward", model, tokenizer, InputTemplate(max_tokens=256))
-    return directory / "reward"
 
 
 @pytest.fixture(scope="module")
@@ -111,11 +85,14 @@ def test_replies_to_one_prompt_score_as_they_do_alone(
 def test_replies_to_one_prompt_read_it_once(checkpoints: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     model = FastRewardModel.load(checkpoints["llama"])
     items = replies(6)
-    read = []
+    read: list[int] = []
     embed = torch.nn.functional.embedding
-    monkeypatch.setattr(
-        torch.nn.functional, "embedding", lambda ids, *rest: read.append(ids.numel()) or embed(ids, *rest)
-    )
+
+    def counting(ids: torch.Tensor, *rest: Any) -> torch.Tensor:
+        read.append(ids.numel())
+        return embed(ids, *rest)
+
+    monkeypatch.setattr(torch.nn.functional, "embedding", counting)
     scores(model, items)
     assert sum(read) == 80 + sum(len(item.input_ids) - 80 for item in items)
 
@@ -128,7 +105,7 @@ def test_a_prompt_is_never_shared_up_to_the_token_that_the_head_reads() -> None:
 
 
 def test_what_the_fast_path_does_not_compute_is_left_to_the_plain_model(checkpoints: dict[str, Path]) -> None:
-    model = RewardModel.load(checkpoints["bert"]).model.backbone
+    model: Any = RewardModel.load(checkpoints["bert"]).model.backbone
     assert CpuBert.of(model) is not None
     model.config.hidden_act = "relu"
     assert CpuBert.of(model) is None
