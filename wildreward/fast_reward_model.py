@@ -1,8 +1,8 @@
 """A reward model as it is served: the same scores, with less work, and none that depends on the other texts of a batch.
 
 On a CPU a text alone keeps the kernels as busy as a batch does, so nothing is padded and a score is that of the text
-alone: BERT runs in CpuBert, other models text by text with packed linear layers. On a GPU texts are padded into
-batches. Decoders read a prompt that several replies share once, on both.
+alone: BERT runs in CpuBert, other models text by text with packed linear layers, and decoders read a prompt that several
+replies share once. On a GPU texts are padded into batches, as the plain model does it; prompts are shared by vLLM there.
 """
 
 from collections.abc import Iterator, Sequence
@@ -28,7 +28,7 @@ class FastRewardModel(RewardModel):
         backbone: Any = self.model.backbone
         self.on_cpu = self.device.type == "cpu"
         self._bert = CpuBert.of(backbone)
-        self.shares_prompts = can_share(backbone.config)
+        self.shares_prompts = self.on_cpu and can_share(backbone.config)
         if self._bert is None:
             pack_linears(getattr(backbone, backbone.base_model_prefix))
 

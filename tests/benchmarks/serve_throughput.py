@@ -62,11 +62,11 @@ def main() -> None:
     if args.client is not None:
         print(json.dumps(asyncio.run(_load(args.client, json.loads(sys.stdin.read()), args))))
         return
-    texts = _texts(args.texts)
+    texts = texts_of(args.texts)
     words = sorted(len(text.split()) for text in texts)
     print(f"{len(texts)} texts, words p50 {words[len(words) // 2]}, p95 {words[int(len(words) * 0.95)]}; {CORES} cores")
     with tempfile.TemporaryDirectory() as folder:
-        checkpoint = _checkpoint(Path(folder))
+        checkpoint = checkpoint_in(Path(folder))
         loads = []
         for round_number, name in itertools.product(range(args.rounds), args.systems):
             loads.append((name, _measured(name, checkpoint, texts, args)))
@@ -111,7 +111,7 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _texts(folder: str | None) -> list[str]:
+def texts_of(folder: str | None) -> list[str]:
     if folder is None:
         rng = random.Random(0)
         vocabulary = ["the", "list", "python", "answer", "house", "number", "river", "is", "of", "wrong"]
@@ -126,7 +126,7 @@ def _texts(folder: str | None) -> list[str]:
     return replies[:512]
 
 
-def _checkpoint(folder: Path) -> Path:
+def checkpoint_in(folder: Path) -> Path:
     import torch
 
     from wildreward.reward_model import new_model, save_checkpoint
