@@ -126,9 +126,12 @@ def _naming(encode: "Callable[[Any], Encoded]") -> "Callable[[tuple[str, Any]], 
     def encode_named(named: tuple[str, Any]) -> "Encoded":
         name, value = named
         try:
-            return encode(value)
+            encoded = encode(value)
         except DataError as error:
             raise RequestError(422, "invalid_field", str(error), name) from None
+        if not encoded.input_ids:
+            raise RequestError(422, "invalid_field", "this text has no token to score", name)
+        return encoded
 
     return encode_named
 

@@ -1,8 +1,8 @@
 """A reward model as it is served: the same scores, with less work, and none that depends on the other texts of a batch.
 
 On a CPU a text alone keeps the kernels as busy as a batch does, so nothing is padded and a score is that of the text
-alone: BERT runs in CpuBert, other models text by text with packed linear layers, and decoders read a prompt that several
-replies share once. On a GPU texts are padded into batches, as the plain model does it; prompts are shared by vLLM there.
+alone: BERT runs in CpuBert, other models text by text with packed linear layers, and decoders read a prompt that
+several replies share once. On a GPU texts are padded into batches as in the plain model; there vLLM shares prompts.
 """
 
 from collections.abc import Iterator, Sequence

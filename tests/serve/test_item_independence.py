@@ -2,11 +2,13 @@
 
 import random
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from serve.client import HttpClient
+from serve.schema import RequestError
 from tests.serve.conftest import LocalScorer
 from tests.serve.test_engine import conversation
 from wildreward.fast_reward_model import FastRewardModel
@@ -43,3 +45,11 @@ def test_a_score_is_the_same_on_every_route_in_any_company(
 
     with ThreadPoolExecutor(6) as pool:
         list(pool.map(in_company, range(12)))
+
+
+def test_a_text_without_tokens_is_refused_by_name(local_scorer: LocalScorer, checkpoint: Path) -> None:
+    model = FastRewardModel.load(checkpoint)
+    model.template = replace(model.template, kind="chat")  # writes no special tokens of its own around a finished text
+    url = local_scorer(model=model)
+    with HttpClient(url) as scorer, pytest.raises(RequestError, match=r"422 invalid_field.*query\[1\]"):
+        scorer.rewards(["a text", ""])
