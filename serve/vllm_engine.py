@@ -100,15 +100,17 @@ class VllmEngine:
 
         parameters = PoolingParams(task="classify", use_activation=False)
         prompt = TokensPrompt(prompt_token_ids=item.input_ids)
+        outputs: list[Any] = []
         try:
             async for output in self._llm.encode(prompt, parameters, next(self._ids)):
-                self.cached_tokens += output.num_cached_tokens or 0
-                return self.model.scores_of(output.outputs.data.float()[None], [item])[0]
-        except CheckpointError:
-            return RequestError(500, "not_a_number", "the model gives no finite score for this text")
+                outputs.append(output)
         except (EngineDeadError, EngineGenerateError) as error:
             return RequestError(503, "unavailable", f"the vLLM engine failed: {type(error).__name__}")
-        return RequestError(503, "unavailable", "the vLLM engine gave no answer")
+        self.cached_tokens += outputs[-1].num_cached_tokens or 0
+        try:
+            return self.model.scores_of(outputs[-1].outputs.data.float()[None], [item])[0]
+        except CheckpointError:
+            return RequestError(500, "not_a_number", "the model gives no finite score for this text")
 
     def check_health(self) -> None:
         if self._llm.errored:
