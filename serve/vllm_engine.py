@@ -61,7 +61,7 @@ class VllmEngine:
         self.cached_tokens = 0
         self._llm = _start(settings, model.max_tokens)
         self._waiting: FairQueue[Unit] = FairQueue(lambda unit: unit.answer.done())
-        self._running: set[asyncio.Task[None]] = set()
+        self._running: set[asyncio.Task[Score | RequestError]] = set()
         self._tokens_inside = 0
         self._ids = map(str, count())
         self._tokenizing = tokenizing_thread()
@@ -80,19 +80,21 @@ class VllmEngine:
         while self._tokens_inside < BATCHES_INSIDE * self.limit and (units := self._waiting.take(1)):
             for unit in units:
                 self._tokens_inside += len(unit.item.input_ids)
-                task = asyncio.get_running_loop().create_task(self._one(unit))
+                task = asyncio.get_running_loop().create_task(self._ask(unit.item))
                 self._running.add(task)
-                task.add_done_callback(self._running.discard)
+                task.add_done_callback(partial(self._answer, unit))
                 unit.answer.add_done_callback(partial(_cancel_with, task))
 
-    async def _one(self, unit: Unit) -> None:
-        try:
-            answer = await self._ask(unit.item)
-        finally:
-            self._tokens_inside -= len(unit.item.input_ids)
-            self._feed()
+    def _answer(self, unit: Unit, task: "asyncio.Task[Score | RequestError]") -> None:
+        self._running.discard(task)
+        self._tokens_inside -= len(unit.item.input_ids)
         if not unit.answer.done():
-            unit.answer.set_result(answer)
+            error = task.exception()
+            if error is None:
+                unit.answer.set_result(task.result())
+            else:
+                unit.answer.set_exception(error)
+        self._feed()
 
     async def _ask(self, item: "Encoded") -> "Score | RequestError":
         from vllm import PoolingParams, TokensPrompt
@@ -121,7 +123,7 @@ class VllmEngine:
         self._tokenizing.shutdown(wait=False, cancel_futures=True)
 
 
-def _cancel_with(task: "asyncio.Task[None]", answer: "asyncio.Future[Any]") -> None:
+def _cancel_with(task: "asyncio.Task[Any]", answer: "asyncio.Future[Any]") -> None:
     """What nobody waits for any more is taken out of vLLM."""
     if answer.cancelled():
         task.cancel()

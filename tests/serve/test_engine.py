@@ -10,9 +10,13 @@ import torch
 
 from serve.engine import Engine
 from serve.schema import RequestError
+from serve.vllm_engine import reward_model_without_weights
+from tests.checkpoints import tiny_checkpoint
 from tests.serve.conftest import SlowModel
-from wildreward.errors import CheckpointError
+from wildreward.errors import CheckpointError, UsageError
+from wildreward.ordinal import HeadKind
 from wildreward.reward_model import RewardModel
+from wildreward.settings.serve import ServeSettings
 from wildreward.template import Encoded
 
 FP32_TOLERANCE = 1e-5
@@ -189,3 +193,20 @@ def test_any_other_failure_of_the_model_is_raised_to_all_of_the_batch(checkpoint
     small.error, small.passes = RuntimeError("a bug"), []
     with pytest.raises(RuntimeError, match="a bug"):
         asyncio.run(Engine(small, 8192).score([Encoded([101] * 120)]))
+
+
+@pytest.mark.parametrize("head", ["coral", "independent"])
+def test_what_stands_beside_vllm_knows_the_checkpoint_without_its_weights(tmp_path: Path, head: HeadKind) -> None:
+    checkpoint = tiny_checkpoint(tmp_path, head)
+    loaded = RewardModel.load(checkpoint)
+    beside = reward_model_without_weights(ServeSettings(checkpoint=str(checkpoint), engine="vllm"))
+    assert beside.describe() == loaded.describe()
+    items = [beside.encode(conversation(words)) for words in (3, 30)]
+    with torch.inference_mode():
+        raw = loaded.raw_logits([item.input_ids for item in items])
+    assert beside.scores_of(raw, items) == loaded.score_encoded(items)
+
+
+def test_options_of_vllm_are_refused_elsewhere() -> None:
+    with pytest.raises(UsageError, match=r"engine_options: found \['max_num_seqs'\] with engine transformers"):
+        ServeSettings.parse({"checkpoint": "x", "engine_options": {"max_num_seqs": 4}})
