@@ -59,7 +59,8 @@ class VllmEngine:
     def __init__(self, model: "RewardModel", settings: ServeSettings) -> None:
         self.model, self.limit = model, settings.batch_tokens
         self.cached_tokens = 0
-        self._llm = _start(settings, model.max_tokens)
+        backbone: Any = model.model.backbone
+        self._llm = _start(settings, model.max_tokens, backbone.config)
         self._waiting: FairQueue[Unit] = FairQueue(lambda unit: unit.answer.done())
         self._running: set[asyncio.Task[Score | RequestError]] = set()
         self._tokens_inside = 0
@@ -129,13 +130,15 @@ def _cancel_with(task: "asyncio.Task[Any]", answer: "asyncio.Future[Any]") -> No
         task.cancel()
 
 
-def _start(settings: ServeSettings, max_tokens: int) -> Any:
+def _start(settings: ServeSettings, max_tokens: int, config: Any) -> Any:
     """Raises CheckpointError with vLLM's own reason where it cannot serve the checkpoint."""
     try:
         from vllm.engine.arg_utils import AsyncEngineArgs
         from vllm.v1.engine.async_llm import AsyncLLM
     except ImportError as error:
         raise CheckpointError(f"engine vllm: {error}; install it with: pip install 'wildreward[vllm]'") from None
+    from wildreward.shared_prefix import can_share
+
     given = {
         "model": str(Path(settings.checkpoint)),
         "runner": "pooling",
@@ -145,6 +148,8 @@ def _start(settings: ServeSettings, max_tokens: int) -> Any:
         "enforce_eager": not settings.gpus_per_replica,
         "trust_remote_code": settings.trust_remote_code,
         "disable_log_stats": True,
+        # Asked of decoders only: an encoder has no prefix to keep, and vLLM decides for the rest.
+        "enable_prefix_caching": True if can_share(config) else None,
     }
     try:
         return AsyncLLM.from_engine_args(AsyncEngineArgs(**given | settings.engine_options))
