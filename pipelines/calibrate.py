@@ -136,7 +136,7 @@ def ask(settings: CalibrateSettings, directory: str, conversations: Sequence[Con
     logits_NK = np.empty((len(items), model.num_classes - 1))
     with torch.inference_mode():
         for batch in token_batches([len(item.input_ids) for item in items], settings.batch_tokens):
-            raw = model.raw_logits([items[i] for i in batch])
+            raw = model.raw_logits([items[i].input_ids for i in batch])
             logits_NK[batch] = model.uncalibrated(raw).double().cpu().numpy()
     return Answer(logits_NK, model.head, model.cutpoints, model.template, model.describe())
 

@@ -54,6 +54,10 @@ class Scorer:
 
         return http_app(self._scoring, self.settings, self._digests, self._admission)
 
+    def check_health(self) -> None:
+        """Serve replaces a replica that raises here."""
+        self._scoring.engine.check_health()
+
     async def get_reward(self, payload: dict[str, Any]) -> dict[str, Any]:
         return await self._handle("/get_reward", self._scoring.get_reward, RewardRequest, payload)
 

@@ -6,7 +6,6 @@ with a replica's resources before any running replica is touched.
 
 import asyncio
 import json
-import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,10 +51,14 @@ def load_model(settings: ServeSettings) -> Any:
     import torch
 
     from wildreward.chat_template import read_chat_template
-    from wildreward.reward_model import RewardModel
+    from wildreward.fast_reward_model import FastRewardModel
 
-    torch.set_num_threads(settings.threads or max(1, math.ceil(settings.cpus_per_replica)))
-    return RewardModel.load(
+    if settings.engine == "vllm":
+        from serve.vllm_engine import reward_model_without_weights
+
+        return reward_model_without_weights(settings)
+    torch.set_num_threads(settings.threads_per_replica)
+    return FastRewardModel.load(
         settings.checkpoint,
         device="cuda" if settings.gpus_per_replica else "cpu",
         dtype=settings.dtype,

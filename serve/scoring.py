@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from serve.engine import Engine, conversation_encoder, text_encoder
+from serve.engine import conversation_encoder, engine_of, text_encoder
 from serve.metrics import metrics
 from serve.schema import (
     CompareAnswer,
@@ -65,7 +65,7 @@ class Scoring:
 
     def __init__(self, model: "RewardModel", settings: ServeSettings) -> None:
         self.settings, self.model = settings, model
-        self.engine = Engine(model, settings.batch_tokens, settings.batch_wait_s)
+        self.engine = engine_of(model, settings)
         self.info = describe(model, settings)
         self.latencies = Latencies()
         metrics().loaded(self.info)
@@ -144,10 +144,13 @@ def _naming(encode: "Callable[[Any], Encoded]") -> "Callable[[tuple[str, Any]], 
     def encode_named(named: tuple[str, Any]) -> "Encoded":
         name, value = named
         try:
-            return encode(value)
+            encoded = encode(value)
         except DataError as error:
             message, field = _place_of(str(error), name)
             raise RequestError(422, "invalid_field", message, field) from None
+        if not encoded.input_ids:
+            raise RequestError(422, "invalid_field", "this text has no token to score", name)
+        return encoded
 
     return encode_named
 

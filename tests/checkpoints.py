@@ -5,7 +5,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
+from transformers import (
+    AutoTokenizer,
+    BertConfig,
+    BertForSequenceClassification,
+    LlamaConfig,
+    LlamaForCausalLM,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+)
 
 from wildreward.calibration import Calibration, with_calibration
 from wildreward.minilm import minilm_directory
@@ -53,3 +61,27 @@ def calibrate_checkpoint(directory: Path, temperature: float, cutpoints: Sequenc
     config = directory / "config.json"
     config.write_text(with_calibration(config.read_text(), found))
     return directory
+
+
+def decoder_checkpoint(directory: Path, kind: str, head: HeadKind = "independent") -> Path:
+    """A random Llama or Qwen2 with head size 32 (what vLLM's CPU kernels want) behind MiniLM's tokenizer."""
+    tokenizer = AutoTokenizer.from_pretrained(minilm_directory())
+    config_of, model_of = {"llama": (LlamaConfig, LlamaForCausalLM), "qwen2": (Qwen2Config, Qwen2ForCausalLM)}[kind]
+    torch.manual_seed(0)
+    config = config_of(
+        vocab_size=len(tokenizer),
+        hidden_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        intermediate_size=128,
+        max_position_embeddings=256,
+        initializer_range=0.2,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    model_of(config).save_pretrained(directory / "backbone")
+    tokenizer.save_pretrained(directory / "backbone")
+    torch.manual_seed(0)
+    model, tokenizer = new_model(str(directory / "backbone"), head)
+    save_checkpoint(directory / "reward", model, tokenizer, InputTemplate(max_tokens=256))
+    return directory / "reward"

@@ -184,6 +184,9 @@ def _under(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 class TextScorer(ABC):
     """A loaded model that scores conversations. Scores do not depend on what else is in the batch, beyond rounding."""
 
+    shares_prompts = False
+    """Whether neighbours that begin alike cost the work of what is alike once."""
+
     def __init__(self, model: nn.Module, tokenizer: Any, template: InputTemplate, name: str) -> None:
         self.model, self.tokenizer, self.template, self.name = model.eval(), tokenizer, template, name
         self.max_tokens = template.max_tokens
@@ -267,23 +270,36 @@ class RewardModel(TextScorer):
         Raises CheckpointError naming what is missing or does not fit.
         """
         is_chat = template == CHAT or chat_source is not None
-        found = None if is_chat else _template_of(Path(path), template)
+        found = None if is_chat else template_of(Path(path), template)
         backbone, tokenizer = from_pretrained(str(path), dtype, trust_remote_code)
-        chosen = found or chat_template(tokenizer, backbone.config, str(path), chat_source)
-        described = _described(backbone.config, str(path))
-        check_positions(backbone.config, chosen, str(path))
+        options: Any = {"calibrated": calibrated, "chat_source": chat_source}
+        return cls.around(backbone.to(device), tokenizer, str(path), found, **options)
+
+    @classmethod
+    def around(
+        cls,
+        backbone: Any,
+        tokenizer: Any,
+        name: str,
+        template: InputTemplate | None,
+        *,
+        calibrated: bool = True,
+        chat_source: str | None = None,
+    ) -> Self:
+        """A backbone with the head and the scale that its config describes; no template is a chat template.
+
+        Raises CheckpointError.
+        """
+        chosen = template or chat_template(tokenizer, backbone.config, name, chat_source)
+        described = _described(backbone.config, name)
+        check_positions(backbone.config, chosen, name)
         model = OrdinalModel(backbone, described["head"], described.get("cutpoints"))
+        if model.cutpoints is not None and backbone.device.type != "meta":
+            model.cutpoints.to(backbone.device)
         thresholds = described["num_classes"] - 1 if described["head"] == "coral" else backbone.config.num_labels
-        fitted = calibration.read(described.get(calibration.KEY), described["head"], thresholds, f"{path}/config.json")
-        return cls(
-            model.to(device),
-            tokenizer,
-            chosen,
-            str(path),
-            described.get("temperature", 1.0),
-            calibration=fitted,
-            calibrated=calibrated,
-        )
+        fitted = calibration.read(described.get(calibration.KEY), described["head"], thresholds, f"{name}/config.json")
+        temperature = described.get("temperature", 1.0)
+        return cls(model, tokenizer, chosen, name, temperature, calibration=fitted, calibrated=calibrated)
 
     def describe(self) -> dict[str, Any]:
         """As of every scorer, and its head."""
@@ -297,9 +313,9 @@ class RewardModel(TextScorer):
         }
         return super().describe() | head
 
-    def raw_logits(self, items: Sequence[Encoded]) -> Tensor:
-        """One forward pass: (B, 1) the scalar of a coral head, else (B, K)."""
-        input_ids, attention_mask = pad([item.input_ids for item in items], pad_id(self.tokenizer))
+    def raw_logits(self, ids: Sequence[Sequence[int]]) -> Tensor:
+        """(B, 1) the scalar f(x) of a coral head, else (B, K), of token ids. Another way to compute them goes here."""
+        input_ids, attention_mask = pad(ids, pad_id(self.tokenizer))
         return self.model.raw_logits(input_ids.to(self.device), attention_mask.to(self.device))
 
     def uncalibrated(self, raw: Tensor) -> Tensor:
@@ -308,7 +324,10 @@ class RewardModel(TextScorer):
 
     @torch.inference_mode()
     def _score_batch(self, items: Sequence[Encoded]) -> list[Score]:
-        raw = self.raw_logits(items)
+        return self.scores_of(self.raw_logits([item.input_ids for item in items]), items)
+
+    def scores_of(self, raw: Tensor, items: Sequence[Encoded]) -> list[Score]:
+        """What the raw logits of `raw_logits` say of each item. Raises CheckpointError for one that is not finite."""
         trained = decode(self.head, self.uncalibrated(raw))
         decoded, before = trained, None
         if self.calibrated and self.calibration is not None:
@@ -333,7 +352,7 @@ class RewardModel(TextScorer):
         ]
 
 
-def _template_of(directory: Path, template: str | None) -> InputTemplate:
+def template_of(directory: Path, template: str | None) -> InputTemplate:
     if template is not None:
         return InputTemplate.load(Path(template))
     if not (directory / FILE_NAME).is_file():

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 import uvicorn
@@ -71,7 +71,7 @@ class SlowModel(RewardModel):
     running: threading.Event
 
     @classmethod
-    def of(cls, checkpoint: Path) -> "SlowModel":
+    def of(cls, checkpoint: Path) -> Self:
         slow = cls.load(checkpoint)
         slow.go, slow.running = threading.Event(), threading.Event()
         return slow

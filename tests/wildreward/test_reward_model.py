@@ -143,7 +143,7 @@ def test_a_calibrated_checkpoint_gives_calibrated_scores_and_keeps_the_raw_ones(
         assert after.raw_score == pytest.approx(before.score, abs=FP32)
         assert after.logit == before.logit
         assert abs(after.score - before.score) > 0.01
-    raw = loaded.raw_logits([loaded.encode(TALKS[0])])
+    raw = loaded.raw_logits([loaded.encode(TALKS[0]).input_ids])
     expected = decode(loaded.head, (raw - torch.tensor(CUTPOINTS)) / 1.6)
     assert loaded.score(TALKS[:1])[0].probs == pytest.approx(expected.probs_BC[0].tolist(), abs=FP32)
 

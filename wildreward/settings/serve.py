@@ -1,6 +1,7 @@
 """Settings of `wildreward serve`: one Ray Serve deployment that answers HTTP, batches by tokens and holds the model."""
 
-from typing import Literal, Self
+import math
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -89,8 +90,17 @@ class ServeSettings(StageSettings):
     gpus_per_replica: float = Field(default=0.0, ge=0)
     """GPUs Ray reserves for a replica; above 0 the model runs on cuda."""
 
+    engine: Literal["transformers", "vllm"] = "transformers"
+    """What runs the model: transformers in the replica, or a vLLM pooling engine beside it (decoders; prefix cache)."""
+
+    engine_options: dict[str, Any] = Field(default={})
+    """Arguments of vLLM's engine, over what follows from the settings here (`gpu_memory_utilization: 0.5`)."""
+
     threads: int = Field(default=0, ge=0)
     """Torch threads per replica; 0 takes cpus_per_replica, rounded up."""
+
+    batches_at_once: int = Field(default=0, ge=0)
+    """Batches a replica runs side by side, each on its part of the threads; 0 is one a thread, and one on a GPU."""
 
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     """Arithmetic of the model. bfloat16 is faster on CPUs with avx512_bf16 or amx, and moves scores by about 0.01."""
@@ -144,4 +154,18 @@ class ServeSettings(StageSettings):
     def _half_precision_on_gpu(self) -> Self:
         if self.dtype == "float16" and not self.gpus_per_replica:
             raise ValueError("dtype: found float16 with gpus_per_replica 0; allowed on CPU are float32 and bfloat16")
+        return self
+
+    @property
+    def threads_per_replica(self) -> int:
+        return self.threads or max(1, math.ceil(self.cpus_per_replica))
+
+    @property
+    def batches_per_replica(self) -> int:
+        return self.batches_at_once or (1 if self.gpus_per_replica else self.threads_per_replica)
+
+    @model_validator(mode="after")
+    def _options_of_vllm(self) -> Self:
+        if self.engine_options and self.engine != "vllm":
+            raise ValueError(f"engine_options: found {sorted(self.engine_options)} with engine {self.engine}")
         return self
