@@ -35,8 +35,8 @@ class ServeBatchEngine(Engine):
 
 
 class BatchScorer(serve.app.Scorer):
-    def __init__(self, settings: dict[str, Any], digests: list[str]) -> None:
-        super().__init__(settings, digests)
+    async def __init__(self, settings: dict[str, Any], digests: list[str]) -> None:  # type: ignore[misc]  # as in Scorer
+        await super().__init__(settings, digests)
         chosen = ServeSettings.parse(settings)
         self._scoring.engine = ServeBatchEngine(
             self._scoring.model, chosen.batch_tokens, parallel=chosen.batches_per_replica, threads=1

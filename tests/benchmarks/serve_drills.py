@@ -26,7 +26,7 @@ import psutil  # type: ignore[import-untyped]  # its stubs are a package of thei
 
 from serve.calls import Retry
 from serve.client import AsyncHttpClient
-from tests.benchmarks.serve_throughput import CORES, ROOT, _checkpoint, _free_port, _process, _texts, _wait
+from tests.benchmarks.serve_throughput import CORES, ROOT, _free_port, _process, _wait, checkpoint_in, texts_of
 
 CLIENTS = 64
 TOLERANCE = 1e-4
@@ -46,9 +46,9 @@ def main() -> None:
         port, rate, seconds = args.flood
         print(json.dumps(asyncio.run(_flood(int(port), float(rate), float(seconds), json.loads(sys.stdin.read())))))
         return
-    texts = _texts(args.texts)[:256]
+    texts = texts_of(args.texts)[:256]
     with tempfile.TemporaryDirectory() as folder:
-        checkpoint, port = _checkpoint(Path(folder)), _free_port()
+        checkpoint, port = checkpoint_in(Path(folder)), _free_port()
         with _process(_command(checkpoint, port, args)):
             _drill(_wait(f"http://127.0.0.1:{port}", "/readyz"), port, texts, checkpoint, args)
 

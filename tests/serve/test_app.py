@@ -54,8 +54,9 @@ def test_batching_threads_and_dtype_reach_the_model(checkpoint: Path) -> None:
     finally:
         torch.set_num_threads(before)
     scoring = Scoring(model, settings)
+    engine: Any = scoring.engine
     assert scoring.info.dtype == "bfloat16"
-    assert (scoring.engine.batch_tokens, scoring.engine.batch_wait_s) == (99, 0.5)
+    assert (engine.batch_tokens, engine.batch_wait_s) == (99, 0.5)
 
 
 def test_a_version_is_what_a_replica_is_made_of_and_not_how_it_was_asked_for(checkpoint: Path, tmp_path: Path) -> None:
