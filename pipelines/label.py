@@ -25,6 +25,7 @@ from wildreward.cost import Spent, cost_lines
 from wildreward.errors import UsageError
 from wildreward.funnel import Funnel, funnel_lines
 from wildreward.label_report import label_report
+from wildreward.resources import Ask, require
 from wildreward.scale import LEVEL_NAMES
 from wildreward.settings.label import LabelSettings
 
@@ -66,6 +67,8 @@ def _label(settings: LabelSettings, state: LabelState, files: list[str]) -> None
     from pipelines.feedback_files import lost
     from pipelines.wildfb import write_rows
 
+    judges = Ask("judge actor", settings.judge_actors, {"CPU": 0, "GPU": settings.judge_gpus_per_actor})
+    require("label", [Ask("reading task", 1, {"CPU": 1}), judges])
     if state.retrying:
         _take_back_errors(state)
     if state.feedback_done and lost(storage.join(settings.output, "feedback")):

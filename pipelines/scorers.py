@@ -9,6 +9,7 @@ from wildreward.callable_scorer import CallableScorer
 from wildreward.chat_template import read_chat_template
 from wildreward.checkpoint import check_files
 from wildreward.errors import UsageError
+from wildreward.resources import Ask, require
 from wildreward.scorer import CheckpointScorer, ScorerSource
 from wildreward.settings.scoring import ScoringSettings
 
@@ -69,4 +70,5 @@ def placed(settings: ScoringSettings, source: ScorerSource) -> tuple[ScorerSourc
     threads = settings.threads or max(1, (os.cpu_count() or 1) // replicas)
     if isinstance(source, CheckpointScorer):
         source = replace(source, device="cuda" if on_gpu else "cpu")
+    require("scoring", [Ask("copy of the scorer", replicas, {"CPU": 1, "GPU": 1.0 if on_gpu else 0.0})])
     return source, Placement(replicas, 1.0 if on_gpu else 0.0, threads, settings.batch_tokens)

@@ -19,9 +19,10 @@ from rl.reference import ReferenceWorker
 from rl.rollout import EngineOptions, RolloutWorker, Sampling, Timed
 from rl.scorer import Rewards, ScorerFactory, ScorerWorker
 from wildreward.dpo import PolicySequence
-from wildreward.errors import UsageError, WildrewardError
+from wildreward.errors import WildrewardError
 from wildreward.pairs import Completion
 from wildreward.prompts import Prompt
+from wildreward.resources import Ask, require
 from wildreward.settings.dpo import DpoSettings
 
 RESTARTS = 3
@@ -163,15 +164,11 @@ def _placement(settings: DpoSettings) -> dict[str, Any]:
 
 
 def _check_room(settings: DpoSettings) -> None:
-    """An actor that fits nowhere would wait for ever, silently."""
-    actors = settings.rollout_engines + settings.scorers + 2
-    here = ray.cluster_resources()
-    for name, each in (("CPU", settings.cpus_per_actor), ("GPU", _placement(settings)["num_gpus"])):
-        if actors * each > here.get(name, 0):
-            raise UsageError(
-                f"{actors} actors with {each} {name} each do not fit: the cluster has {here.get(name, 0):g} {name}; "
-                f"lower --{name.lower()}s-per-actor, --rollout-engines or --scorers"
-            )
+    """An actor that fits nowhere would wait for ever, silently. Raises WildrewardError naming the shortfall."""
+    place = _placement(settings)
+    each = {"CPU": place["num_cpus"], "GPU": place["num_gpus"]}
+    counts = {"rollout engine": settings.rollout_engines, "scorer": settings.scorers, "reference": 1, "learner": 1}
+    require("dpo", [Ask(what, count, each) for what, count in counts.items()])
 
 
 def _get(refs: Any) -> Any:

@@ -22,6 +22,7 @@ from wildreward import storage
 from wildreward.cluster import cluster
 from wildreward.errors import UsageError, WildrewardError
 from wildreward.progress import Progress
+from wildreward.resources import Ask, require
 from wildreward.settings.serve import ServeSettings
 
 ALIVE_CHECK_S = 2.0
@@ -39,6 +40,8 @@ def run(settings: ServeSettings) -> None:
     if settings.output:
         storage.write_text(storage.join(settings.output, "settings.yaml"), settings.to_yaml())
     with cluster(settings.address):
+        each = {"CPU": settings.cpus_per_replica, "GPU": settings.gpus_per_replica}
+        require("serve", [Ask("replica", max(1, settings.min_replicas), each)])
         was_there = _is_running(settings.app_name)
         url = start(settings)
         print(_announcement(settings, url, stays=settings.detach or was_there), flush=True)

@@ -29,6 +29,7 @@ from wildreward.checkpoint import copy_checkpoint
 from wildreward.cluster import cluster
 from wildreward.errors import CheckpointError, DataError, TrainingError, UsageError, WildrewardError
 from wildreward.labelling import label_lines
+from wildreward.resources import Ask, require
 from wildreward.settings.train import SELECT_MODES, TrainSettings
 from wildreward.template import InputTemplate
 from wildreward.validation import UNDEFINED
@@ -60,6 +61,8 @@ def run(settings: TrainSettings) -> None:
     for line in label_lines(tokens.counts_of(files), settings.labelling):
         print(f"train: {line}")
     with cluster(settings.address):
+        worker = _resources(settings, use_gpu(settings))
+        require("train", [Ask("training worker", settings.workers, worker)])
         data = prepare(settings, files, backbone, storage.join(settings.output, "tokens"))
         mend_list(storage.join(settings.output, RUN_NAME))
         result = fit(settings, data, storage.join(settings.output, RUN_NAME))
@@ -220,13 +223,12 @@ def _run_config(**options: Any) -> Any:
 
 
 def use_gpu(settings: TrainSettings) -> bool:
-    """Whether workers get a GPU each. Raises UsageError when they were asked for and the cluster has too few."""
+    """Whether workers get a GPU each; `resources.require` says whether the cluster can give them."""
     import ray
 
-    available = ray.cluster_resources().get("GPU", 0)
-    if settings.device == "gpu" and available < settings.workers:
-        raise UsageError(f"--device gpu: workers={settings.workers} need a GPU each; the cluster has {available:.0f}")
-    return settings.device != "cpu" and available >= settings.workers
+    if settings.device == "auto":
+        return bool(ray.cluster_resources().get("GPU", 0) >= settings.workers)
+    return settings.device == "gpu"
 
 
 def _resources(settings: TrainSettings, gpu: bool) -> dict[str, float]:

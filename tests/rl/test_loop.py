@@ -133,7 +133,7 @@ def test_a_policy_without_a_chat_template_is_refused(base: DpoSettings, start: P
 
 
 def test_more_actors_than_the_cluster_holds_are_refused(base: DpoSettings, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="do not fit"):
+    with pytest.raises(WildrewardError, match="dpo: the cluster can never give"):
         improve(base.model_copy(update={"output": str(tmp_path), "cpus_per_actor": 64}), ShareOfE)
 
 
