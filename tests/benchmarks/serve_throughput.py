@@ -242,6 +242,8 @@ def _clients(
         process.stdin.write(json.dumps(texts))
         process.stdin.close()
         yield process
+        assert process.stdout is not None
+        process.stdout.read()  # of the one that is not counted: it must not find its pipe closed
 
 
 async def _load(url: str, texts: list[str], args: argparse.Namespace) -> dict[str, Any]:
