@@ -11,7 +11,6 @@ from wildreward.reward_model import RewardModel
 
 TOLERANCE = 5e-5
 """The served model has other kernels than the one asked directly, and these random weights are large on purpose."""
-"""In fp32. The ways differ only in which texts share a forward pass, and so in rounding."""
 
 REPLIES = ["word " * (i * 7 % 60) + str(i) for i in range(24)]
 
