@@ -19,7 +19,8 @@ from wildreward.reward_model import RewardModel
 from wildreward.settings.serve import ServeSettings
 from wildreward.template import Encoded
 
-FP32_TOLERANCE = 1e-5
+FP32_TOLERANCE = 5e-5
+"""Against the plain model asked directly: other kernels, and random weights that are large on purpose."""
 
 
 def conversation(words: int, seed: int = 0) -> list[dict[str, str]]:

@@ -9,8 +9,8 @@ import pytest
 from wildreward.cli import main
 from wildreward.reward_model import RewardModel
 
-TOLERANCE = 1e-5
-"""In fp32. The ways differ only in which texts share a forward pass, and so in rounding."""
+TOLERANCE = 5e-5
+"""The served model has other kernels than the one asked directly, and these random weights are large on purpose."""
 
 REPLIES = ["word " * (i * 7 % 60) + str(i) for i in range(24)]
 
