@@ -19,6 +19,7 @@ SERVER_CODES: dict[str, tuple[int, str]] = {
     "too_many_tokens": (422, "`field` is longer than the model reads, and too_long is reject"),
     "http_error": (500, "another refusal of the HTTP layer, with its own status"),
     "internal": (500, "the scorer failed; its log says why"),
+    "not_a_number": (500, "the model gives no finite score for one of the texts"),
     "overloaded": (503, "every slot is taken; Retry-After says when to come back"),
     "unavailable": (503, "no replica is up, or the one that had the request died; nothing was scored"),
     "out_of_memory": (503, "one text alone does not fit into the model's memory"),

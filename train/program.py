@@ -65,7 +65,7 @@ def run(settings: TrainSettings) -> None:
         require("train", [Ask("training worker", settings.workers, worker)])
         data = prepare(settings, files, backbone, storage.join(settings.output, "tokens"))
         mend_list(storage.join(settings.output, RUN_NAME))
-        result = fit(settings, data, storage.join(settings.output, RUN_NAME))
+        result = _fit(settings, data, storage.join(settings.output, RUN_NAME))
         _finish(settings, data, result)
 
 
@@ -159,6 +159,13 @@ def _same_source(directory: str, plan: Sequence[tokens.Shard]) -> None:
     storage.write_text(path, described)
 
 
+def _fit(settings: TrainSettings, data: Data, run_path: str) -> Any:
+    try:
+        return fit(settings, data, run_path)
+    except TrainingError as error:
+        raise TrainingError(f"{error}. Nothing of it was saved; earlier checkpoints are in {run_path}") from error
+
+
 def fit(settings: TrainSettings, data: Data, run_path: str, callbacks: Sequence[Any] = (), save: bool = True) -> Any:
     """Run the Ray Train job, with progress and metrics.jsonl on this process. Returns its Result."""
     import ray
@@ -205,7 +212,7 @@ def fit(settings: TrainSettings, data: Data, run_path: str, callbacks: Sequence[
         with sinks(settings, output) as opened, Scribe(journal, output, data.total_steps, opened):
             result = trainer.fit()
             if refusal := ray.get(journal.refusal.remote()):
-                raise TrainingError(f"{refusal}. Nothing of it was saved; earlier checkpoints are in {run_path}")
+                raise TrainingError(refusal)
             return result
     except ray.train.TrainingFailedError as error:
         raise WildrewardError(

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -71,13 +72,14 @@ def test_a_run_whose_numbers_explode_is_ended_once_and_saves_nothing(
 
 def test_a_metric_that_is_never_defined_chooses_no_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     published = []
-    monkeypatch.setattr(program, "_publish", lambda checkpoint, target, *rest: published.append((checkpoint, target)))
+    monkeypatch.setattr(program, "_publish", lambda hf, target, *rest: published.append((hf, target)))
     settings = TrainSettings(output=str(tmp_path), select_by="spearman")
-    result = SimpleNamespace(checkpoint="b", best_checkpoints=[("a", {"step": 1, "select": UNDEFINED})])
+    last = SimpleNamespace(as_directory=lambda: nullcontext(tmp_path / "b"))
+    result = SimpleNamespace(checkpoint=last, best_checkpoints=[("a", {"step": 1, "select": UNDEFINED})])
     data: Any = SimpleNamespace(template=None)
     with pytest.raises(TrainingError, match=r"select_by spearman: undefined at every evaluation"):
         program._finish(settings, data, result)
-    assert published == [("b", f"{tmp_path}/last")]
+    assert published == [(tmp_path / "b" / "hf", f"{tmp_path}/last")]
 
 
 def test_an_undefined_metric_is_told_and_ranked_below_every_number() -> None:

@@ -59,7 +59,7 @@ def test_every_combination_is_a_row_the_best_first_and_the_failed_last(swept: Tu
         ("corn", None, 1e30, "failed"),
     }
     assert rows[0]["good_bad_auc"] >= rows[1]["good_bad_auc"]
-    assert rows[2]["error"].startswith("FloatingPointError: the loss at step 2 is nan")
+    assert rows[2]["error"].startswith("the loss at step 2 is nan")
 
 
 def test_train_runs_the_best_settings_and_finds_what_the_trial_found(swept: TuneSettings, tmp_path: Path) -> None:
@@ -80,9 +80,9 @@ def test_a_finished_sweep_shows_its_table_again_and_does_nothing(
     run(swept)
     said = capsys.readouterr().out
     assert "done already" in said
-    assert "trial t002 failed: FloatingPointError: the loss at step 2" in said
+    assert "trial t002 failed: the loss at step 2 is nan" in said
     assert not list(Path(swept.output).glob("trials/t00[01]/run"))
-    assert "FloatingPointError" in (Path(swept.output) / "report.html").read_text()
+    assert "the loss at step 2 is nan" in (Path(swept.output) / "report.html").read_text()
     assert (Path(swept.output) / "parallel_coordinates.png").read_bytes().startswith(b"\x89PNG")
 
 
