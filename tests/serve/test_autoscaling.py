@@ -75,6 +75,7 @@ def test_replicas_follow_the_load_from_none_to_two_and_back(
     assert first == pytest.approx(direct, abs=FP32_TOLERANCE)
     with load(url, clients=8) as answers:
         wait_for(lambda: replicas(APP) == 2, "a second replica")
+        wait_for(lambda: metric("model_info", APP, model=name) >= 1, "the model's name in the metrics")
     assert not answers.failed
     for turn, _, score in answers.scored:
         assert score == pytest.approx(direct[turn], abs=FP32_TOLERANCE)
@@ -84,7 +85,6 @@ def test_replicas_follow_the_load_from_none_to_two_and_back(
     wait_for(lambda: metric("requests_total", APP, route="/v1/score", status="200") >= scored, "the metrics")
     at_start = metric("items_total", APP) - len(answers.scored) - len(CONVERSATIONS)
     assert 2 <= at_start <= 6  # the fixed text of each replica
-    assert metric("model_info", APP, model=name) >= 1
 
     deploy(checkpoint=str(checkpoint / "absent"), **quick, **scale)
     wait_for(lambda: status() == "DEPLOY_FAILED", "the refusal")
