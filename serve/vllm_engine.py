@@ -15,7 +15,6 @@ from serve.engine import in_thread, scores_of, tokenizing_thread
 from serve.fair_queue import FairQueue
 from serve.metrics import metrics
 from serve.schema import RequestError
-from wildreward.checkpoint import CHAT
 from wildreward.errors import CheckpointError
 from wildreward.settings.serve import ServeSettings
 
@@ -45,8 +44,7 @@ def reward_model_without_weights(settings: ServeSettings) -> "RewardModel":
     from wildreward.reward_model import RewardModel, template_of
 
     chat_source = read_chat_template(settings.chat_template)
-    is_chat = settings.template == CHAT or chat_source is not None
-    found = None if is_chat else template_of(Path(settings.checkpoint), settings.template)
+    found = template_of(Path(settings.checkpoint), settings.template, chat_source)
     config = AutoConfig.from_pretrained(settings.checkpoint, trust_remote_code=settings.trust_remote_code)
     tokenizer = load_tokenizer(settings.checkpoint, settings.trust_remote_code)
     config.pad_token_id = pad_id(tokenizer)
@@ -54,8 +52,9 @@ def reward_model_without_weights(settings: ServeSettings) -> "RewardModel":
         backbone = AutoModelForSequenceClassification.from_config(
             config, dtype=getattr(torch, settings.dtype), trust_remote_code=settings.trust_remote_code
         )
-    options: Any = {"calibrated": settings.calibrated, "chat_source": chat_source}
-    return RewardModel.around(backbone, tokenizer, settings.checkpoint, found, **options)
+    return RewardModel.around(
+        backbone, tokenizer, settings.checkpoint, found, calibrated=settings.calibrated, chat_source=chat_source
+    )
 
 
 class VllmEngine:

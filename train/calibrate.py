@@ -43,9 +43,8 @@ def names_apart(conversations: Sequence[str], settings: TrainSettings) -> frozen
 
 def rows_apart(store: tokens.TokenStore, settings: TrainSettings) -> tokens.TokenStore:
     """The rows of `names_apart`, which draws from all rows, those that the class map drops too."""
-    conversations = store.table.column("conversation_hash").to_pylist()
-    names = names_apart(conversations, settings)
-    return store.subset(np.flatnonzero([conversations[row] in names for row in store.rows.tolist()]))
+    names = names_apart(store.all_conversations(), settings)
+    return store.subset(np.flatnonzero([name in names for name in store.conversations()]))
 
 
 def save_logits(directory: Path, logits_NK: Array) -> None:
@@ -75,8 +74,7 @@ class Calibrator:
             return none(skip or "no rows were set apart for it (validation_frac and calibration_frac are 0)"), None
         if not (checkpoint / LOGITS).is_file():
             return none("the checkpoint was saved by an earlier version, without its logits"), None
-        names = self.store.table.column("conversation_hash").to_pylist()
-        conversations = [names[row] for row in self.store.rows.tolist()]
-        rows = Rows(np.load(checkpoint / LOGITS), self.store.labels, conversations, self.rows_are)
+        logits_NK = np.load(checkpoint / LOGITS)
+        rows = Rows(logits_NK, self.store.labels, self.store.conversations(), self.rows_are)
         found = calibrated(self.settings.head, rows, cutpoints, MeasureOptions(seed=self.settings.seed), skip)
         return found.calibration, found

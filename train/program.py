@@ -247,11 +247,7 @@ def _finish(settings: TrainSettings, data: Data, result: Any) -> None:
     from wildreward.calibration_report import in_words, write_report
     from wildreward.train_report import train_report
 
-    with (
-        result.checkpoint.as_directory() as directory,
-        _exported(settings, data.template, Path(directory)) as hf,
-    ):
-        _publish(hf, storage.join(settings.output, "last"))
+    _export(settings, data, result.checkpoint, "last")
     best, metrics = max(result.best_checkpoints, key=lambda item: item[1]["select"])
     if metrics["select"] == UNDEFINED:
         raise TrainingError(
@@ -259,13 +255,8 @@ def _finish(settings: TrainSettings, data: Data, result: Any) -> None:
             f"of the validation rows are alike. The last is in {settings.output}/last; --overwrite trains again, with "
             "another select_by (mae and loss are always defined)"
         )
-    target = storage.join(settings.output, "checkpoint")
     calibrator = _calibrator(settings, data)
-    with (
-        best.as_directory() as directory,
-        _exported(settings, data.template, Path(directory)) as hf,
-    ):
-        _publish(hf, target, partial(calibrator, Path(directory)))
+    target = _export(settings, data, best, "checkpoint", calibrator)
     described = {
         "checkpoint": target,
         "best_step": metrics["step"],
@@ -296,6 +287,16 @@ def _calibrator(settings: TrainSettings, data: Data) -> "Calibrator":
 
     store = tokens.read(data.directory, data.shards, settings.labelling)
     return Calibrator(settings, rows_apart(store, settings), split(store, settings)[1])
+
+
+def _export(
+    settings: TrainSettings, data: Data, checkpoint: Any, name: str, calibrator: "Calibrator | None" = None
+) -> str:
+    """Publish a checkpoint of the run as <output>/`name`, calibrated where there is a calibrator; where it is."""
+    target = storage.join(settings.output, name)
+    with checkpoint.as_directory() as directory, _exported(settings, data.template, Path(directory)) as hf:
+        _publish(hf, target, partial(calibrator, Path(directory)) if calibrator else None)
+    return target
 
 
 @contextmanager

@@ -227,6 +227,16 @@ class TokenStore:
     def input_ids(self, row: int) -> list[int]:
         return self._ids[int(self.rows[row])].as_py()
 
+    def conversations(self) -> list[str]:
+        """The conversation of each row."""
+        names = self.all_conversations()
+        return [names[row] for row in self.rows.tolist()]
+
+    def all_conversations(self) -> list[str]:
+        """Of every row of the shards, those that the class map or a split leaves out too."""
+        names: list[str] = self.table.column("conversation_hash").to_pylist()
+        return names
+
     def class_probs(self, rows: Sequence[int]) -> list[list[float]]:
         """(B, C) target distributions: soft ones where asked for and there, else all on the class of the row."""
         return [self._class_probs(row) for row in rows]

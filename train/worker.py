@@ -87,8 +87,9 @@ class Loop:
         self.rank, self.world = context.get_world_rank(), context.get_world_size()
         torch.set_num_threads(self.settings.threads or max(1, (os.cpu_count() or 1) // context.get_local_world_size()))
         torch.manual_seed(self.settings.seed)
-        self.train, self.validation = load_splits(job)
-        self.apart = calibrate.rows_apart(tokens.read(job.tokens, job.shards, self.settings.labelling), self.settings)
+        store = tokens.read(job.tokens, job.shards, self.settings.labelling)
+        self.train, self.validation = split(store, self.settings)
+        self.apart = calibrate.rows_apart(store, self.settings)
         self.model, self.tokenizer = build(self.settings, torch.from_numpy(self.train.labels))
         self.packed = packed.prepare(self.settings, self.model.backbone)
         self.batches = Batches(
@@ -271,21 +272,17 @@ class _Sums:
         self.seconds += seconds
 
 
-def load_splits(job: Job) -> tuple[tokens.TokenStore, tokens.TokenStore]:
-    """Training and validation rows: conversations are set apart by their hash, the same on every rank."""
-    return split(tokens.read(job.tokens, job.shards, job.settings.labelling), job.settings)
-
-
 def split(store: tokens.TokenStore, settings: TrainSettings) -> tuple[tokens.TokenStore, tokens.TokenStore]:
-    """Training and validation rows; those of calibrate.rows_apart are in neither.
+    """Training and validation rows, by conversation and the same on every rank; calibrate.rows_apart are in neither.
 
     The same conversations whatever the class map: they are drawn from all rows, dropped ones too.
     """
-    conversations = store.table.column("conversation_hash").to_pylist()
-    chosen = held_out(conversations, settings.validation_frac, settings.seed)
-    kept = chosen | calibrate.names_apart(conversations, settings)
-    training = np.array([conversations[row] not in kept for row in store.rows.tolist()], dtype=bool)
-    validation = np.array([conversations[row] in chosen for row in store.rows.tolist()], dtype=bool)
+    everyone = store.all_conversations()
+    chosen = held_out(everyone, settings.validation_frac, settings.seed)
+    kept = chosen | calibrate.names_apart(everyone, settings)
+    names = store.conversations()
+    training = np.array([name not in kept for name in names], dtype=bool)
+    validation = np.array([name in chosen for name in names], dtype=bool)
     return store.subset(np.flatnonzero(training)), store.subset(np.flatnonzero(validation))
 
 

@@ -269,11 +269,10 @@ class RewardModel(TextScorer):
         `calibrated` False leaves out the checkpoint's calibration.
         Raises CheckpointError naming what is missing or does not fit.
         """
-        is_chat = template == CHAT or chat_source is not None
-        found = None if is_chat else template_of(Path(path), template)
+        found = template_of(Path(path), template, chat_source)
         backbone, tokenizer = from_pretrained(str(path), dtype, trust_remote_code)
-        options: Any = {"calibrated": calibrated, "chat_source": chat_source}
-        return cls.around(backbone.to(device), tokenizer, str(path), found, **options)
+        backbone = backbone.to(device)
+        return cls.around(backbone, tokenizer, str(path), found, calibrated=calibrated, chat_source=chat_source)
 
     @classmethod
     def around(
@@ -352,7 +351,13 @@ class RewardModel(TextScorer):
         ]
 
 
-def template_of(directory: Path, template: str | None) -> InputTemplate:
+def template_of(directory: Path, template: str | None, chat_source: str | None = None) -> InputTemplate | None:
+    """The template file given, or the checkpoint's own; None where a chat template was asked for.
+
+    Raises CheckpointError where there is none of these.
+    """
+    if template == CHAT or chat_source is not None:
+        return None
     if template is not None:
         return InputTemplate.load(Path(template))
     if not (directory / FILE_NAME).is_file():

@@ -67,8 +67,7 @@ def _step(run: RunSettings, name: str, earlier: Mapping[str, Step]) -> Step:
     folders = {other: step.output for other, step in earlier.items()}
     values = {field: _filled(value, name, field, folders) for field, value in _values(run, name, folders).items()}
     given = STAGES[name].settings_class()
-    draft = given.parse(_with(given, values, output=storage.join(run.output, name)), f"stages.{name}")
-    draft = draft.with_absolute_paths()
+    draft = given.parse(values | {"output": storage.join(run.output, name)}, f"stages.{name}").with_absolute_paths()
     inputs = _outside(draft, tuple(folder + "/" for folder in folders.values()))
     key = _key(name, draft, inputs, run.output)
     output = storage.join(run.output, f"{name}-{key}")
@@ -116,10 +115,6 @@ def _filled(value: Any, name: str, field: str, folders: Mapping[str, str]) -> An
         return folders[match[1]]
 
     return _REFERENCE.sub(folder, value)
-
-
-def _with(cls: "type[StageSettings]", values: dict[str, Any], output: str) -> dict[str, Any]:
-    return values | {"output": output} if "output" in cls.model_fields else values
 
 
 def _outside(settings: "StageSettings", made: tuple[str, ...]) -> dict[str, str]:
