@@ -70,6 +70,6 @@ def test_completions_equal_transformers_before_and_after_new_weights(tmp_path: P
         if seed != 2:
             engine.load_weights(pack(model, torch.float32))
         expected = greedy(model, prompts, engine.end_ids())
-        assert [ids_G[0] for ids_G in engine.generate(prompts, GREEDY, seed=0)] == expected
+        assert [ids_G[0] for ids_G in engine.generate(prompts, GREEDY, range(3))] == expected
         seen.append(expected)
     assert seen[0] != seen[1] != seen[2]

@@ -1,0 +1,176 @@
+"""Llama and its kin (Qwen 2 and 3, Mistral without a window) writing text on a CPU: the same logits with less work.
+
+    decoder = CpuLlama.of(model)                 # None where the model is another, or not on a CPU
+    decoder.load(model)                          # after its weights changed
+
+For one token of a few rows the cost is that of the calls, and of reading the weights. So queries, keys and values are
+one product, rotations one complex multiplication, additions part of the product before them; linear layers are packed
+(see packed_linear.py). Prompts are read end to end, without padding.
+
+Rotation wants the two numbers of a pair side by side, so the rows of the query and key weights are put in that order:
+their products with one another do not change. N tokens, R rows, H heads, D head size, V vocabulary.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from wildreward.decoding import Ids, full_attention
+from wildreward.packed_linear import PackedLinear, can_pack
+from wildreward.row_cache import RowCache, Rows
+
+KINDS = frozenset({"llama", "mistral", "qwen2", "qwen3"})
+FIXED_ROTATIONS = frozenset({"default", "linear", "llama3", "yarn"})
+"""Those whose angles do not depend on how long the text becomes."""
+
+
+class CpuLlama:
+    """The forward pass of one causal language model, and the rows it is writing."""
+
+    device = torch.device("cpu")
+
+    def __init__(self, model: Any) -> None:
+        config = model.config
+        self.heads, self.key_heads = config.num_attention_heads, config.num_key_value_heads
+        self.rotary = model.model.rotary_emb
+        self.load(model)
+
+    @classmethod
+    def of(cls, model: Any) -> Self | None:
+        """None for what this does not compute: another architecture, activation, dtype or device."""
+        config = model.config
+        known = config.model_type in KINDS and config.hidden_act == "silu" and full_attention(config)
+        if not known or model.model.rotary_emb.rope_type not in FIXED_ROTATIONS:
+            return None
+        weight = model.get_input_embeddings().weight
+        return cls(model) if weight.dtype == torch.float32 and can_pack(weight) else None
+
+    @torch.no_grad()
+    def load(self, model: Any) -> None:
+        """Take over the model's weights as they are now."""
+        self.words = model.model.embed_tokens.weight.detach()
+        self.layers = [_Layer(layer, self.heads, self.key_heads) for layer in model.model.layers]
+        self.norm = _Norm(model.model.norm)
+        self.head = PackedLinear(model.lm_head.weight, model.lm_head.bias)
+
+    def read(self, prompts: Sequence[Ids], completions: int, max_new_tokens: int) -> Tensor:
+        lengths = [len(ids) for ids in prompts]
+        width = max(lengths)
+        cache = RowCache(len(self.layers), len(prompts), completions, width, width + max_new_tokens)
+        self.rows = Rows.of(lengths, completions, cache, self.words.dtype, self.device)
+        self.turns_LD = self._turns(width + max_new_tokens)
+        last_PV = torch.cat([self._read(index, ids, cache) for index, ids in enumerate(prompts)])
+        cache.write()
+        return last_PV.repeat_interleave(completions, 0)
+
+    def _read(self, index: int, ids: Ids, cache: RowCache) -> Tensor:
+        cache.read([index])
+        x_NC = self.words[torch.tensor(ids)]
+        for layer, own in zip(self.layers, cache.layers, strict=True):
+            x_NC = layer.read(x_NC, self.turns_LD[: len(ids)], own)
+        return self.head(self.norm(x_NC[-1:]))
+
+    def step(self, ids_R: Tensor) -> Tensor:
+        rows = self.rows
+        x_RC, turns_RD, mask = self.words[ids_R], self.turns_LD[rows.positions_R], rows.mask()
+        for layer, own in zip(self.layers, rows.cache.layers, strict=True):
+            x_RC = layer.write(x_RC, turns_RD, own, mask)
+        rows.advance()
+        return self.head(self.norm(x_RC))
+
+    def keep(self, going_R: Tensor) -> tuple[Tensor, Tensor]:
+        return self.rows.keep(going_R)
+
+    def _turns(self, length: int) -> Tensor:
+        """(length, 1, D / 2) complex: by how much each pair of numbers is turned at each position."""
+        cos_1LD, sin_1LD = self.rotary(self.words, torch.arange(length)[None])
+        half = cos_1LD.shape[-1] // 2
+        return torch.complex(cos_1LD[0, :, None, :half], sin_1LD[0, :, None, :half])
+
+
+class _Layer:
+    """One layer. Queries carry the scale of attention, where no norm stands between."""
+
+    def __init__(self, layer: Any, heads: int, key_heads: int) -> None:
+        attention, mlp = layer.self_attn, layer.mlp
+        self.heads, self.key_heads, self.size = heads, key_heads, attention.head_dim
+        self.scale = attention.scaling
+        turned = [_paired(attention.q_proj, heads), _paired(attention.k_proj, key_heads)]
+        self.qkv = _stacked([*turned, (attention.v_proj.weight, attention.v_proj.bias)])
+        self.mix = PackedLinear(attention.o_proj.weight, attention.o_proj.bias)
+        self.gate = PackedLinear(mlp.gate_proj.weight, mlp.gate_proj.bias)
+        self.up = PackedLinear(mlp.up_proj.weight, mlp.up_proj.bias)
+        self.down = PackedLinear(mlp.down_proj.weight, mlp.down_proj.bias)
+        self.before, self.between = _Norm(layer.input_layernorm), _Norm(layer.post_attention_layernorm)
+        norms = [getattr(attention, name, None) for name in ("q_norm", "k_norm")]
+        self.head_norms = [_Norm(norm, paired=True) for norm in norms if norm is not None]
+
+    def read(self, x_NC: Tensor, turns_ND: Tensor, cache: Any) -> Tensor:
+        """All tokens of one prompt."""
+        query, key, value = (x.transpose(0, 1)[None] for x in self._attended(x_NC, turns_ND))
+        cache.update(key, value)
+        mixed = functional.scaled_dot_product_attention(
+            query, key, value, is_causal=True, scale=self.scale, enable_gqa=self.heads != self.key_heads
+        )
+        return self._after(mixed[0].transpose(0, 1).flatten(1), x_NC)
+
+    def write(self, x_RC: Tensor, turns_RD: Tensor, cache: Any, mask: Tensor | None) -> Tensor:
+        """One token of every row. The queries that share a key head stand as tokens of one head."""
+        query, key, value = self._attended(x_RC, turns_RD)
+        keys, values = cache.update(key[:, :, None], value[:, :, None])
+        query = query.view(len(query), self.key_heads, -1, self.size)
+        mixed = functional.scaled_dot_product_attention(query, keys, values, attn_mask=mask, scale=self.scale)
+        return self._after(mixed.flatten(1), x_RC)
+
+    def _attended(self, x_NC: Tensor, turns_ND: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries (N, H, D), keys and values (N, key heads, D) of these tokens."""
+        both = self.heads + self.key_heads
+        qkv = self.qkv(self.before(x_NC)).view(len(x_NC), both + self.key_heads, self.size)
+        query_key, value = qkv[:, :both], qkv[:, both:]
+        if self.head_norms:
+            query, key = query_key[:, : self.heads], query_key[:, self.heads :]
+            query_key = torch.cat([norm(x) for norm, x in zip(self.head_norms, (query, key), strict=True)], 1)
+        pairs = torch.view_as_complex(query_key.unflatten(-1, (-1, 2)))
+        turned = torch.view_as_real(pairs * turns_ND).flatten(-2)
+        return turned[:, : self.heads], turned[:, self.heads :], value
+
+    def _after(self, mixed: Tensor, x: Tensor) -> Tensor:
+        x = self.mix.add(mixed, x)
+        inner = self.between(x)
+        return self.down.add(functional.silu(self.gate(inner)) * self.up(inner), x)
+
+
+class _Norm:
+    """Root mean square norm."""
+
+    def __init__(self, norm: Any, paired: bool = False) -> None:
+        weight = norm.weight.detach()
+        self.weight = _pairs(weight) if paired else weight
+        self.eps = norm.variance_epsilon
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return functional.rms_norm(x, self.weight.shape, self.weight, self.eps)
+
+
+def _paired(layer: nn.Linear, heads: int) -> tuple[Tensor, Tensor | None]:
+    """Weight and bias whose outputs stand pair by pair within each head."""
+    weight, bias = layer.weight, layer.bias
+    weight = _pairs(weight.unflatten(0, (heads, -1)).transpose(1, 2)).transpose(1, 2).flatten(0, 1)
+    return weight, None if bias is None else _pairs(bias.view(heads, -1)).flatten()
+
+
+def _pairs(x: Tensor) -> Tensor:
+    """(.., D) with number i beside number i + D / 2.
+
+    >>> _pairs(torch.tensor([1, 2, 3, 4])).tolist()
+    [1, 3, 2, 4]
+    """
+    return x.unflatten(-1, (2, -1)).transpose(-1, -2).flatten(-2)
+
+
+def _stacked(parts: Sequence[tuple[Tensor, Tensor | None]]) -> PackedLinear:
+    biases = [bias for _, bias in parts if bias is not None]
+    return PackedLinear(torch.cat([weight for weight, _ in parts]), torch.cat(biases) if biases else None)
