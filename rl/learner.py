@@ -158,14 +158,13 @@ class Learner:
         """Forward and backward of some of a step's pairs; their share of the step's means."""
         import torch
 
-        from wildreward.dpo import collate, completion_logits, pair_loss, token_logps
+        from wildreward.dpo import pair_logps, pair_loss
 
         settings, count = self.settings, len(pairs)
-        batch = collate([p.chosen for p in pairs] + [p.rejected for p in pairs], self._tokenizer.pad_token_id)
         with self._autocast():
-            logits_BCV = completion_logits(self._model, batch)
-        logps_B = token_logps(logits_BCV, batch.completion_ids_BC, batch.completion_mask_BC).sum(1)
-        lengths_B = batch.completion_mask_BC.sum(1).to(logps_B)
+            logps_B, lengths_B = pair_logps(
+                self._model, [(p.chosen, p.rejected) for p in pairs], self._tokenizer.pad_token_id
+            )
         reference_B = torch.tensor([p.reference_chosen for p in pairs] + [p.reference_rejected for p in pairs])
         reference_B = reference_B.to(logps_B)
         scale_B = lengths_B if settings.length_normalized else torch.ones_like(lengths_B)

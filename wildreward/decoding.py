@@ -90,15 +90,8 @@ class ModelDecoder:
 
     @classmethod
     def of(cls, model: Any) -> Self | None:
-        """None for a model whose forward pass cannot be driven from outside: no full attention in every layer, no
-        positions to be given, no key and value cache."""
-        config = model.config.get_text_config()
-        parameters = inspect.signature(model.forward).parameters
-        needed = {"input_ids", "attention_mask", "position_ids", "past_key_values", "logits_to_keep"}
-        attends = config._attn_implementation in {"sdpa", "eager"}
-        if model.config.is_encoder_decoder or model._is_stateful or not attends or not full_attention(config):
-            return None
-        return cls(model) if needed <= parameters.keys() else None
+        """None for a model that is not `drivable`."""
+        return cls(model) if drivable(model) else None
 
     def load(self, model: Any) -> None:
         self.model = model
@@ -146,6 +139,17 @@ class ModelDecoder:
 
     def keep(self, going_R: Tensor) -> tuple[Tensor, Tensor]:
         return self.rows.keep(going_R)
+
+
+def drivable(model: Any) -> bool:
+    """Whether its forward pass can be told what to attend to and at which position: it has full attention in every
+    layer, takes a prepared mask and positions, and keeps keys and values in a cache."""
+    parameters = inspect.signature(model.forward).parameters
+    needed = {"input_ids", "attention_mask", "position_ids", "past_key_values", "logits_to_keep"}
+    if model.config.is_encoder_decoder or model._is_stateful or not needed <= parameters.keys():
+        return False
+    config = model.config.get_text_config()
+    return config._attn_implementation in {"sdpa", "eager"} and full_attention(config)
 
 
 def full_attention(config: Any) -> bool:
