@@ -12,19 +12,25 @@ their products with one another do not change. N tokens, R rows, H heads, D head
 """
 
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from wildreward.decoding import Ids, full_attention
+from wildreward.batching import runs
+from wildreward.decoding import READ_TOKENS, Ids, full_attention
 from wildreward.packed_linear import PackedLinear, can_pack
 from wildreward.row_cache import RowCache, Rows
 
 KINDS = frozenset({"llama", "mistral", "qwen2", "qwen3"})
 FIXED_ROTATIONS = frozenset({"default", "linear", "llama3", "yarn"})
 """Those whose angles do not depend on how long the text becomes."""
+
+
+Span = tuple[int, int, int]
+"""A prompt's position among all, and where it begins and ends in a pass that reads several."""
 
 
 class CpuLlama:
@@ -62,16 +68,19 @@ class CpuLlama:
         cache = RowCache(len(self.layers), len(prompts), completions, width, width + max_new_tokens)
         self.rows = Rows.of(lengths, completions, cache, self.words.dtype, self.device)
         self.turns_LD = self._turns(width + max_new_tokens)
-        last_PV = torch.cat([self._read(index, ids, cache) for index, ids in enumerate(prompts)])
-        cache.write()
+        groups = runs(lengths, READ_TOKENS["cpu"])
+        last_PV = torch.cat([self._read([prompts[i] for i in group], group[0], cache) for group in groups])
         return last_PV.repeat_interleave(completions, 0)
 
-    def _read(self, index: int, ids: Ids, cache: RowCache) -> Tensor:
-        cache.read([index])
-        x_NC = self.words[torch.tensor(ids)]
+    def _read(self, prompts: Sequence[Ids], first: int, cache: RowCache) -> Tensor:
+        """Logits of the token after each of neighbouring prompts, of which the first has this position."""
+        ends = list(accumulate(map(len, prompts)))
+        spans = [(first + i, end - len(ids), end) for i, (ids, end) in enumerate(zip(prompts, ends, strict=True))]
+        x_NC = self.words[torch.tensor([token for ids in prompts for token in ids])]
+        turns_ND = torch.cat([self.turns_LD[: len(ids)] for ids in prompts])
         for layer, own in zip(self.layers, cache.layers, strict=True):
-            x_NC = layer.read(x_NC, self.turns_LD[: len(ids)], own)
-        return self.head(self.norm(x_NC[-1:]))
+            x_NC = layer.read(x_NC, turns_ND, spans, own)
+        return self.head(self.norm(x_NC[[end - 1 for end in ends]]))
 
     def step(self, ids_R: Tensor) -> Tensor:
         rows = self.rows
@@ -108,14 +117,17 @@ class _Layer:
         norms = [getattr(attention, name, None) for name in ("q_norm", "k_norm")]
         self.head_norms = [_Norm(norm, paired=True) for norm in norms if norm is not None]
 
-    def read(self, x_NC: Tensor, turns_ND: Tensor, cache: Any) -> Tensor:
-        """All tokens of one prompt."""
+    def read(self, x_NC: Tensor, turns_ND: Tensor, spans: Sequence[Span], cache: Any) -> Tensor:
+        """All tokens of prompts that stand one behind another."""
         query, key, value = (x.transpose(0, 1)[None] for x in self._attended(x_NC, turns_ND))
-        cache.update(key, value)
-        mixed = functional.scaled_dot_product_attention(
-            query, key, value, is_causal=True, scale=self.scale, enable_gqa=self.heads != self.key_heads
-        )
-        return self._after(mixed[0].transpose(0, 1).flatten(1), x_NC)
+        mixed_HND = torch.empty_like(query[0])
+        for prompt, start, end in spans:
+            own = [x[:, :, start:end] for x in (query, key, value)]
+            cache.put(slice(prompt, prompt + 1), own[1], own[2])
+            mixed_HND[:, start:end] = functional.scaled_dot_product_attention(
+                *own, is_causal=True, scale=self.scale, enable_gqa=self.heads != self.key_heads
+            )[0]
+        return self._after(mixed_HND.transpose(0, 1).flatten(1), x_NC)
 
     def write(self, x_RC: Tensor, turns_RD: Tensor, cache: Any, mask: Tensor | None) -> Tensor:
         """One token of every row. The queries that share a key head stand as tokens of one head."""

@@ -76,11 +76,18 @@ class RowLayer(CacheLayerMixin):
             self.keys[:live, :, end - 1 : end] = key_states
             self.values[:live, :, end - 1 : end] = value_states
             return self.keys[:live, :, :end], self.values[:live, :, :end]
+        self.put(cache.reading, key_states, value_states)
+        return key_states, value_states
+
+    def put(self, prompts: Tensor | slice, key_states: Tensor, value_states: Tensor) -> None:
+        """What the completions of these prompts have in common: (prompts, H, tokens, D)."""
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+        cache = self.cache
         first = cache.width - key_states.shape[2]
         for own, given in ((self.keys, key_states), (self.values, value_states)):
             by_prompt = own.view(cache.prompts, cache.completions, *own.shape[1:])
-            by_prompt[cache.reading, :, :, first : cache.width] = given[:, None]
-        return key_states, value_states
+            by_prompt[prompts, :, :, first : cache.width] = given[:, None]
 
     def get_seq_length(self) -> int:
         return self.cache.filled if self.cache.reading is None else 0

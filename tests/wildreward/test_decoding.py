@@ -1,6 +1,6 @@
 """Writing completions: what transformers' generate writes, whoever else is in the batch."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -52,6 +52,15 @@ CONFIGS = {
     "gpt2": GPT2Config(vocab_size=90, n_embd=32, n_layer=2, n_head=4, n_positions=64),
 }
 LLAMAS = ("llama", "llama3", "mistral", "qwen2", "qwen3")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """For matrices so small, threads only wait for one another."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def model(kind: str, seed: int = 0) -> Any:
