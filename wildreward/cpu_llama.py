@@ -21,8 +21,8 @@ from torch.nn import functional
 
 from wildreward.batching import runs
 from wildreward.decoding import READ_TOKENS, Ids, full_attention
+from wildreward.forked_cache import ForkedCache
 from wildreward.packed_linear import PackedLinear, can_pack
-from wildreward.row_cache import RowCache, Rows
 
 KINDS = frozenset({"llama", "mistral", "qwen2", "qwen3"})
 FIXED_ROTATIONS = frozenset({"default", "linear", "llama3", "yarn"})
@@ -58,40 +58,38 @@ class CpuLlama:
     def load(self, model: Any) -> None:
         """Take over the model's weights as they are now."""
         self.words = model.model.embed_tokens.weight.detach()
-        self.layers = [_Layer(layer, self.heads, self.key_heads) for layer in model.model.layers]
+        heads = self.heads, self.key_heads
+        self.layers = [_Layer(layer, number, heads) for number, layer in enumerate(model.model.layers)]
         self.norm = _Norm(model.model.norm)
         self.head = PackedLinear(model.lm_head.weight, model.lm_head.bias)
 
     def read(self, prompts: Sequence[Ids], completions: int, max_new_tokens: int) -> Tensor:
         lengths = [len(ids) for ids in prompts]
-        width = max(lengths)
-        cache = RowCache(len(self.layers), len(prompts), completions, width, width + max_new_tokens)
-        self.rows = Rows.of(lengths, completions, cache, self.words.dtype, self.device)
-        self.turns_LD = self._turns(width + max_new_tokens)
+        self.cache = ForkedCache(len(self.layers), lengths, completions, max_new_tokens)
+        self.turns_LD = self._turns(max(lengths) + max_new_tokens)
         groups = runs(lengths, READ_TOKENS["cpu"])
-        last_PV = torch.cat([self._read([prompts[i] for i in group], group[0], cache) for group in groups])
+        last_PV = torch.cat([self._read([prompts[i] for i in group], group[0]) for group in groups])
         return last_PV.repeat_interleave(completions, 0)
 
-    def _read(self, prompts: Sequence[Ids], first: int, cache: RowCache) -> Tensor:
+    def _read(self, prompts: Sequence[Ids], first: int) -> Tensor:
         """Logits of the token after each of neighbouring prompts, of which the first has this position."""
         ends = list(accumulate(map(len, prompts)))
         spans = [(first + i, end - len(ids), end) for i, (ids, end) in enumerate(zip(prompts, ends, strict=True))]
         x_NC = self.words[torch.tensor([token for ids in prompts for token in ids])]
         turns_ND = torch.cat([self.turns_LD[: len(ids)] for ids in prompts])
-        for layer, own in zip(self.layers, cache.layers, strict=True):
-            x_NC = layer.read(x_NC, turns_ND, spans, own)
+        for layer in self.layers:
+            x_NC = layer.read(x_NC, turns_ND, spans, self.cache)
         return self.head(self.norm(x_NC[[end - 1 for end in ends]]))
 
     def step(self, ids_R: Tensor) -> Tensor:
-        rows = self.rows
-        x_RC, turns_RD, mask = self.words[ids_R], self.turns_LD[rows.positions_R], rows.mask()
-        for layer, own in zip(self.layers, rows.cache.layers, strict=True):
-            x_RC = layer.write(x_RC, turns_RD, own, mask)
-        rows.advance()
+        x_RC, turns_RD = self.words[ids_R], self.turns_LD[self.cache.positions_R]
+        for layer in self.layers:
+            x_RC = layer.write(x_RC, turns_RD, self.cache)
+        self.cache.advance()
         return self.head(self.norm(x_RC))
 
     def keep(self, going_R: Tensor) -> tuple[Tensor, Tensor]:
-        return self.rows.keep(going_R)
+        return self.cache.keep(going_R)
 
     def _turns(self, length: int) -> Tensor:
         """(length, 1, D / 2) complex: by how much each pair of numbers is turned at each position."""
@@ -101,13 +99,14 @@ class CpuLlama:
 
 
 class _Layer:
-    """One layer. Queries carry the scale of attention, where no norm stands between."""
+    """One layer of it."""
 
-    def __init__(self, layer: Any, heads: int, key_heads: int) -> None:
+    def __init__(self, layer: Any, number: int, heads: tuple[int, int]) -> None:
+        """`heads`: of queries, and of keys and values."""
         attention, mlp = layer.self_attn, layer.mlp
-        self.heads, self.key_heads, self.size = heads, key_heads, attention.head_dim
-        self.scale = attention.scaling
-        turned = [_paired(attention.q_proj, heads), _paired(attention.k_proj, key_heads)]
+        self.number, (self.heads, self.key_heads) = number, heads
+        self.size, self.scale = attention.head_dim, attention.scaling
+        turned = [_paired(attention.q_proj, self.heads), _paired(attention.k_proj, self.key_heads)]
         self.qkv = _stacked([*turned, (attention.v_proj.weight, attention.v_proj.bias)])
         self.mix = PackedLinear(attention.o_proj.weight, attention.o_proj.bias)
         self.gate = PackedLinear(mlp.gate_proj.weight, mlp.gate_proj.bias)
@@ -117,25 +116,21 @@ class _Layer:
         norms = [getattr(attention, name, None) for name in ("q_norm", "k_norm")]
         self.head_norms = [_Norm(norm, paired=True) for norm in norms if norm is not None]
 
-    def read(self, x_NC: Tensor, turns_ND: Tensor, spans: Sequence[Span], cache: Any) -> Tensor:
+    def read(self, x_NC: Tensor, turns_ND: Tensor, spans: Sequence[Span], cache: ForkedCache) -> Tensor:
         """All tokens of prompts that stand one behind another."""
         query, key, value = (x.transpose(0, 1)[None] for x in self._attended(x_NC, turns_ND))
         mixed_HND = torch.empty_like(query[0])
         for prompt, start, end in spans:
             own = [x[:, :, start:end] for x in (query, key, value)]
-            cache.put(slice(prompt, prompt + 1), own[1], own[2])
+            cache.put(self.number, prompt, own[1][0], own[2][0])
             mixed_HND[:, start:end] = functional.scaled_dot_product_attention(
                 *own, is_causal=True, scale=self.scale, enable_gqa=self.heads != self.key_heads
             )[0]
         return self._after(mixed_HND.transpose(0, 1).flatten(1), x_NC)
 
-    def write(self, x_RC: Tensor, turns_RD: Tensor, cache: Any, mask: Tensor | None) -> Tensor:
-        """One token of every row. The queries that share a key head stand as tokens of one head."""
-        query, key, value = self._attended(x_RC, turns_RD)
-        keys, values = cache.update(key[:, :, None], value[:, :, None])
-        query = query.view(len(query), self.key_heads, -1, self.size)
-        mixed = functional.scaled_dot_product_attention(query, keys, values, attn_mask=mask, scale=self.scale)
-        return self._after(mixed.flatten(1), x_RC)
+    def write(self, x_RC: Tensor, turns_RD: Tensor, cache: ForkedCache) -> Tensor:
+        """One token of every row."""
+        return self._after(cache.attend(self.number, *self._attended(x_RC, turns_RD), self.scale), x_RC)
 
     def _attended(self, x_NC: Tensor, turns_ND: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries (N, H, D), keys and values (N, key heads, D) of these tokens."""

@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from wildreward.batching import token_batches
-from wildreward.row_cache import RowCache, Rows, moved
+from wildreward.forked_cache import moved
+from wildreward.row_cache import RowCache, Rows
 from wildreward.sampling import draw, uniforms
 
 READ_TOKENS = {"cpu": 512}
@@ -73,7 +74,8 @@ def complete(decoder: Decoder, prompts: Sequence[Ids], draws: Draws, seeds: Sequ
         going_R = torch.isin(ids_R, ends_E, invert=True)
         if not bool(going_R.all()):
             lengths_R[live_R[~going_R]] = position + 1
-            live_R, ids_R = moved(decoder.keep(going_R), int(going_R.sum()), live_R, ids_R)
+            where, count = decoder.keep(going_R), int(going_R.sum())
+            live_R, ids_R = moved(where, count, live_R), moved(where, count, ids_R)
         if not len(live_R) or position + 1 == tokens:
             break
         logits_RV = decoder.step(ids_R)

@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import Cache, CacheLayerMixin
 
+from wildreward.forked_cache import moved, moves
+
 
 class RowCache(Cache):
     """Cache of `prompts * completions` rows, a prompt's side by side; `width`: the column behind the prompts."""
@@ -38,13 +40,11 @@ class RowCache(Cache):
 
     def keep(self, going_R: Tensor) -> tuple[Tensor, Tensor]:
         """Only the live rows marked True go on. The last of them move into the gaps: (from, to)."""
-        count = int(going_R.sum())
-        sources, gaps = going_R[count:].nonzero()[:, 0] + count, (~going_R[:count]).nonzero()[:, 0]
-        if len(gaps):
-            for layer in self.layers:
-                for tensor in (layer.keys, layer.values):
-                    tensor[gaps, :, : self.filled] = tensor[sources, :, : self.filled]
-        self.live = count
+        sources, gaps = moves(going_R)
+        for layer in self.layers:
+            for tensor in (layer.keys, layer.values):
+                tensor[gaps, :, : self.filled] = tensor[sources, :, : self.filled]
+        self.live = int(going_R.sum())
         return sources, gaps
 
 
@@ -76,18 +76,11 @@ class RowLayer(CacheLayerMixin):
             self.keys[:live, :, end - 1 : end] = key_states
             self.values[:live, :, end - 1 : end] = value_states
             return self.keys[:live, :, :end], self.values[:live, :, :end]
-        self.put(cache.reading, key_states, value_states)
-        return key_states, value_states
-
-    def put(self, prompts: Tensor | slice, key_states: Tensor, value_states: Tensor) -> None:
-        """What the completions of these prompts have in common: (prompts, H, tokens, D)."""
-        if not self.is_initialized:
-            self.lazy_initialization(key_states, value_states)
-        cache = self.cache
         first = cache.width - key_states.shape[2]
         for own, given in ((self.keys, key_states), (self.values, value_states)):
             by_prompt = own.view(cache.prompts, cache.completions, *own.shape[1:])
-            by_prompt[prompts, :, :, first : cache.width] = given[:, None]
+            by_prompt[cache.reading, :, :, first : cache.width] = given[:, None]
+        return key_states, value_states
 
     def get_seq_length(self) -> int:
         return self.cache.filled if self.cache.reading is None else 0
@@ -128,17 +121,8 @@ class Rows:
         self.cache.advance()
 
     def keep(self, going_R: Tensor) -> tuple[Tensor, Tensor]:
-        moves, count = self.cache.keep(going_R), int(going_R.sum())
-        (self.positions_R,) = moved(moves, count, self.positions_R)
+        where = self.cache.keep(going_R)
+        self.positions_R = moved(where, self.cache.live, self.positions_R)
         if self.bias_R11L is not None:
-            (self.bias_R11L,) = moved(moves, count, self.bias_R11L)
-        return moves
-
-
-def moved(moves: tuple[Tensor, Tensor], count: int, *rows: Tensor) -> list[Tensor]:
-    """What `keep` did to the rows of a cache, done to these."""
-    return [_moved(*moves, values)[:count] for values in rows]
-
-
-def _moved(sources: Tensor, gaps: Tensor, values: Tensor) -> Tensor:
-    return values.index_copy(0, gaps, values[sources]) if len(gaps) else values
+            self.bias_R11L = moved(where, self.cache.live, self.bias_R11L)
+        return where
