@@ -121,10 +121,10 @@ class _Layer:
         query, key, value = (x.transpose(0, 1)[None] for x in self._attended(x_NC, turns_ND))
         mixed_HND = torch.empty_like(query[0])
         for prompt, start, end in spans:
-            own = [x[:, :, start:end] for x in (query, key, value)]
-            cache.put(self.number, prompt, own[1][0], own[2][0])
+            q, k, v = query[:, :, start:end], key[:, :, start:end], value[:, :, start:end]
+            cache.put(self.number, prompt, k[0], v[0])
             mixed_HND[:, start:end] = functional.scaled_dot_product_attention(
-                *own, is_causal=True, scale=self.scale, enable_gqa=self.heads != self.key_heads
+                q, k, v, is_causal=True, scale=self.scale, enable_gqa=self.heads != self.key_heads
             )[0]
         return self._after(mixed_HND.transpose(0, 1).flatten(1), x_NC)
 

@@ -22,7 +22,8 @@ class RowCache(Cache):
     """Cache of `prompts * completions` rows, a prompt's side by side; `width`: the column behind the prompts."""
 
     def __init__(self, layers: int, prompts: int, completions: int, width: int, columns: int) -> None:
-        super().__init__(layers=[RowLayer(self) for _ in range(layers)])
+        self.own = [RowLayer(self) for _ in range(layers)]
+        super().__init__(layers=list(self.own))
         self.prompts, self.completions, self.width, self.columns = prompts, completions, width, columns
         self.live, self.filled = prompts * completions, width
         self.reading: Tensor | None = None
@@ -41,7 +42,7 @@ class RowCache(Cache):
     def keep(self, going_R: Tensor) -> tuple[Tensor, Tensor]:
         """Only the live rows marked True go on. The last of them move into the gaps: (from, to)."""
         sources, gaps = moves(going_R)
-        for layer in self.layers:
+        for layer in self.own:
             for tensor in (layer.keys, layer.values):
                 tensor[gaps, :, : self.filled] = tensor[sources, :, : self.filled]
         self.live = int(going_R.sum())
@@ -52,6 +53,8 @@ class RowLayer(CacheLayerMixin):
     """One layer of it. Its tensors are made at first use, when heads, size and dtype are known."""
 
     is_sliding = False
+    keys: Any
+    values: Any
 
     def __init__(self, cache: RowCache) -> None:
         super().__init__()
