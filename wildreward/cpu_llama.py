@@ -29,6 +29,9 @@ FIXED_ROTATIONS = frozenset({"default", "linear", "llama3", "yarn"})
 """Those whose angles do not depend on how long the text becomes."""
 
 
+FILLED = 16
+"""Tokens of a pass over prompts are filled up to a multiple: one kernel is made and kept for each count."""
+
 Span = tuple[int, int, int]
 """A prompt's position among all, and where it begins and ends in a pass that reads several."""
 
@@ -75,8 +78,9 @@ class CpuLlama:
         """Logits of the token after each of neighbouring prompts, of which the first has this position."""
         ends = list(accumulate(map(len, prompts)))
         spans = [(first + i, end - len(ids), end) for i, (ids, end) in enumerate(zip(prompts, ends, strict=True))]
-        x_NC = self.words[torch.tensor([token for ids in prompts for token in ids])]
-        turns_ND = torch.cat([self.turns_LD[: len(ids)] for ids in prompts])
+        filling = [0] * (-ends[-1] % FILLED)
+        x_NC = self.words[torch.tensor([token for ids in prompts for token in ids] + filling)]
+        turns_ND = torch.cat([self.turns_LD[: len(ids)] for ids in (*prompts, filling)])
         for layer in self.layers:
             x_NC = layer.read(x_NC, turns_ND, spans, self.cache)
         return self.head(self.norm(x_NC[[end - 1 for end in ends]]))
@@ -119,7 +123,7 @@ class _Layer:
     def read(self, x_NC: Tensor, turns_ND: Tensor, spans: Sequence[Span], cache: ForkedCache) -> Tensor:
         """All tokens of prompts that stand one behind another."""
         query, key, value = (x.transpose(0, 1)[None] for x in self._attended(x_NC, turns_ND))
-        mixed_HND = torch.empty_like(query[0])
+        mixed_HND = torch.zeros_like(query[0])
         for prompt, start, end in spans:
             q, k, v = query[:, :, start:end], key[:, :, start:end], value[:, :, start:end]
             cache.put(self.number, prompt, k[0], v[0])

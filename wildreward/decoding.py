@@ -25,6 +25,9 @@ READ_TOKENS = {"cpu": 512}
 """Padded prompt tokens of one forward pass: beyond, a CPU gains nothing and pads more."""
 READ_TOKENS_ELSEWHERE = 16384
 
+ROWS = 8
+"""Finished rows leave when so many can. A kernel is made, and kept, for every number of rows there is."""
+
 Ids = Sequence[int]
 
 
@@ -67,20 +70,38 @@ def complete(decoder: Decoder, prompts: Sequence[Ids], draws: Draws, seeds: Sequ
     lengths_R = torch.full((rows,), tokens, device=device)
     ends_E = torch.tensor(sorted(draws.ends), device=device)
     live_R = torch.arange(rows, device=device)
+    done_R = torch.zeros(rows, dtype=torch.bool, device=device)
     logits_RV = decoder.read(prompts, draws.completions, tokens)
     for position in range(tokens):
         ids_R = draw(logits_RV, uniforms_RT[live_R, position], draws.temperature, draws.top_p)
         written_RT[live_R, position] = ids_R
-        going_R = torch.isin(ids_R, ends_E, invert=True)
-        if not bool(going_R.all()):
-            lengths_R[live_R[~going_R]] = position + 1
-            where, count = decoder.keep(going_R), int(going_R.sum())
-            live_R, ids_R = moved(where, count, live_R), moved(where, count, ids_R)
-        if not len(live_R) or position + 1 == tokens:
+        ended_R = torch.isin(ids_R, ends_E) & ~done_R
+        lengths_R[live_R[ended_R]] = position + 1
+        done_R = done_R | ended_R
+        kept_R = worth_keeping(done_R)
+        if not len(kept_R) or position + 1 == tokens:
             break
+        if not bool(kept_R.all()):
+            where, count = decoder.keep(kept_R), int(kept_R.sum())
+            live_R, ids_R, done_R = (moved(where, count, values) for values in (live_R, ids_R, done_R))
         logits_RV = decoder.step(ids_R)
     flat = [row[:length] for row, length in zip(written_RT.tolist(), lengths_R.tolist(), strict=True)]
     return [flat[start : start + draws.completions] for start in range(0, rows, draws.completions)]
+
+
+def worth_keeping(done_R: Tensor) -> Tensor:
+    """Which rows go on: those that are not done, and so many that are as fill up a multiple of ROWS; none at the end.
+
+    >>> worth_keeping(torch.tensor([True] * 5 + [False] * 5)).sum().item()
+    8
+    >>> worth_keeping(torch.tensor([True, True])).tolist()
+    []
+    """
+    going = int((~done_R).sum())
+    if not going:
+        return done_R[:0]
+    spare = -going % ROWS
+    return ~done_R | (done_R & (done_R.cumsum(0) <= spare))
 
 
 class ModelDecoder:

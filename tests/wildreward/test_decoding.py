@@ -19,7 +19,7 @@ from wildreward.cpu_llama import CpuLlama
 from wildreward.decoding import Decoder, Draws, ModelDecoder, complete
 from wildreward.sampling import draw, uniforms
 
-PROMPTS = [[1, 5, 6, 7], [1, 9, 8, 7, 6, 5, 4, 3, 7, 8], [1, 3], [1, 4, 4, 9]]
+PROMPTS = [[1, 5, 6, 7], [1, 9, 8, 7, 6, 5, 4, 3, 7, 8], [1, 3], [1, 4, 4, 9], [1, 8, 3], [7]]
 ENDS = frozenset(range(2, 90, 9))
 SIZES: dict[str, Any] = {
     "vocab_size": 90,
@@ -122,32 +122,30 @@ def drawn_from_plain_logits(made: Any, prompt: list[int], uniforms_T: torch.Tens
 
 def test_greedy_completions_are_transformers_token_for_token(pair: tuple[Any, Decoder]) -> None:
     made, writer = pair
-    found = complete(writer, PROMPTS, Draws(2, 16, ENDS, temperature=0), range(4))
+    found = complete(writer, PROMPTS, Draws(2, 16, ENDS, temperature=0), range(6))
     assert found == [[ids, ids] for ids in greedy(made, PROMPTS, 16)]
 
 
 def test_sampled_completions_are_drawn_from_the_plain_models_logits(pair: tuple[Any, Decoder]) -> None:
     made, writer = pair
-    draws = Draws(3, 12, ENDS, temperature=0.8, top_p=0.95)
-    found = complete(writer, PROMPTS, draws, [11, 12, 13, 14])
-    numbers = uniforms([11, 12, 13, 14], 3, 12)
+    draws = Draws(5, 12, ENDS, temperature=0.8, top_p=0.95)
+    found = complete(writer, PROMPTS, draws, range(6))
+    numbers = uniforms(range(6), 5, 12)
     expected = [
-        [drawn_from_plain_logits(made, prompt, numbers[3 * p + g], draws) for g in range(3)]
+        [drawn_from_plain_logits(made, prompt, numbers[5 * p + g], draws) for g in range(5)]
         for p, prompt in enumerate(PROMPTS)
     ]
     assert found == expected
-    assert len({len(ids) for row in found for ids in row}) > 2, "rows that end at different times are what is tested"
+    assert len({len(ids) for row in found for ids in row}) > 2, "rows that leave at different times are what is tested"
 
 
 @pytest.mark.parametrize("fast", [False, True], ids=["model", "cpu_llama"])
 def test_a_prompts_completions_do_not_depend_on_the_others(fast: bool) -> None:
     writer = decoder("llama", model("llama"), fast)
     draws = Draws(2, 12, ENDS)
-    together = complete(writer, PROMPTS, draws, [1, 2, 3, 4])
-    assert [
-        complete(writer, [ids], draws, [seed])[0] for ids, seed in zip(PROMPTS, range(1, 5), strict=True)
-    ] == together
-    assert complete(writer, PROMPTS[::-1], draws, [4, 3, 2, 1]) == together[::-1]
+    together = complete(writer, PROMPTS, draws, range(6))
+    assert [complete(writer, [ids], draws, [seed])[0] for seed, ids in enumerate(PROMPTS)] == together
+    assert complete(writer, PROMPTS[::-1], draws, range(5, -1, -1)) == together[::-1]
 
 
 @pytest.mark.parametrize("fast", [False, True], ids=["model", "cpu_llama"])
@@ -155,10 +153,10 @@ def test_new_weights_are_written_with_once_loaded(fast: bool) -> None:
     made = model("qwen3")
     writer = decoder("qwen3", made, fast)
     draws = Draws(1, 12, ENDS, temperature=0)
-    before = complete(writer, PROMPTS, draws, range(4))
+    before = complete(writer, PROMPTS, draws, range(6))
     scatter(made, seed=5)
     writer.load(made)
-    after = complete(writer, PROMPTS, draws, range(4))
+    after = complete(writer, PROMPTS, draws, range(6))
     assert after == [[ids] for ids in greedy(made, PROMPTS, 12)] != before
 
 
