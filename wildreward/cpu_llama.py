@@ -80,7 +80,7 @@ class CpuLlama:
         spans = [(first + i, end - len(ids), end) for i, (ids, end) in enumerate(zip(prompts, ends, strict=True))]
         filling = [0] * (-ends[-1] % FILLED)
         x_NC = self.words[torch.tensor([token for ids in prompts for token in ids] + filling)]
-        turns_ND = torch.cat([self.turns_LD[: len(ids)] for ids in (*prompts, filling)])
+        turns_ND = torch.cat([self.turns_LD[: len(ids)] for ids in prompts] + [self.turns_LD[:1]] * len(filling))
         for layer in self.layers:
             x_NC = layer.read(x_NC, turns_ND, spans, self.cache)
         return self.head(self.norm(x_NC[[end - 1 for end in ends]]))
