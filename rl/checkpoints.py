@@ -1,6 +1,6 @@
 """The state of a run on disk: checkpoints that are there whole or not at all, and what the next start finds.
 
-    <output>/checkpoints/step_000020/{policy/, optimizer.pt, state.json}
+    <output>/checkpoints/step_000020/{policy/, ds/, reference/, state.json}   see rl.learner_checkpoint
 
 All randomness is a pure function of (seed, step), so the step is also the position in the prompts and the random state.
 """

@@ -1,28 +1,33 @@
 """The roles of online DPO as Ray actors: started, called, and replaced when they die.
 
 Rollout engines, scorers and the reference keep nothing between calls that a call does not bring along, so Ray may
-restart them and repeat the call (`max_task_retries`). The learner is the only one with a memory: when it dies the run
-stops, and the same command continues from the last checkpoint.
+restart them and repeat the call (`max_task_retries`). The learner is the only one with a memory: when a worker of it
+dies the run stops, and the same command continues from the last checkpoint.
 """
 
 import hashlib
+import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import ray
 from ray.exceptions import RayActorError, RayTaskError
 
-from rl.learner import Learner, Monitored, TrainPair
+from rl.failures import translated
+from rl.learner import Monitored, TrainPair
+from rl.learner_group import LearnerGroup
+from rl.placement import Role, actor_options, asks
 from rl.reference import ReferenceWorker
 from rl.rollout import EngineOptions, RolloutWorker, Sampling, Timed
 from rl.scorer import Rewards, ScorerFactory, ScorerWorker
+from rl.weights import Weights
 from wildreward.dpo import PolicySequence
-from wildreward.errors import WildrewardError
 from wildreward.pairs import Completion
+from wildreward.policy_lora import check_targets
 from wildreward.prompts import Prompt
-from wildreward.resources import Ask, require
+from wildreward.resources import require
 from wildreward.settings.dpo import DpoSettings
 
 RESTARTS = 3
@@ -64,7 +69,7 @@ class Roles:
 
     def __init__(self, settings: DpoSettings, factory: ScorerFactory) -> None:
         self.settings = settings
-        _check_room(settings)
+        check(settings)
         options = EngineOptions(
             settings.policy,
             settings.device,
@@ -73,17 +78,24 @@ class Roles:
             settings.trust_remote_code,
             settings.max_prompt_tokens + settings.max_new_tokens,
         )
-        place = _placement(settings)
-        again = place | {"max_restarts": RESTARTS, "max_task_retries": RESTARTS}
         scoring = (factory, settings.score_batch_tokens, settings.threads)
         self.engines = [
-            _actor(RolloutWorker, again, settings.rollout, options) for _ in range(settings.rollout_engines)
+            _actor(RolloutWorker, _again(settings, "rollout"), settings.rollout, options)
+            for _ in range(settings.rollout_engines)
         ]
-        self.scorers = [_actor(ScorerWorker, again, *scoring) for _ in range(settings.scorers)]
-        self.reference = _actor(ReferenceWorker, again, options, settings.micro_batch_tokens)
-        self.learner = _actor(Learner, place, settings)
-        self.version, self._weights = 0, None
-        _get([actor.start.remote() for actor in (*self.engines, *self.scorers, self.reference, self.learner)])
+        self.scorers = [_actor(ScorerWorker, _again(settings, "scorer"), *scoring) for _ in range(settings.scorers)]
+        self.references = (
+            []
+            if settings.lora_rank
+            else [_actor(ReferenceWorker, _again(settings, "reference"), options, settings.micro_batch_tokens)]
+        )
+        self.learner = LearnerGroup(settings, actor_options(settings, "learner"))
+        self.version = self.reference_version = 0
+        self._weights: Weights | None = None
+        self._reference_weights: Weights | None = None
+        started = [actor.start.remote() for actor in (*self.engines, *self.scorers, *self.references)]
+        self.learner.start()
+        _get(started)
 
     def order(self, prompts: Sequence[PolicyPrompt], sampling: Sampling, *seed: Any) -> Pending:
         """Start rollouts and, behind each, its scoring, with the weights of now. Returns at once.
@@ -119,30 +131,42 @@ class Roles:
         )
 
     def reference_logps(self, sequences: Sequence[PolicySequence]) -> Timed:
-        return _get(self.reference.logps.remote(sequences))
+        if not self.references:
+            found: Timed = self.learner.call("reference_logps", sequences, self._reference_weights)
+            return found
+        return _get(self.references[0].logps.remote(sequences, self.reference_version, self._reference_weights))
 
     def learn(self, pairs: Sequence[TrainPair], monitored: Sequence[Monitored]) -> Timed:
         """One step of the learner; from then on `order` writes with the new weights."""
-        result = _get(self.learner.step.remote(pairs, monitored))
-        if pairs:
-            self._publish(self.version + 1)
-        return result
+        result: Timed = self.learner.call("step", pairs, monitored)
+        if not pairs:
+            return result
+        started = time.perf_counter()
+        self._publish(self.version + 1)
+        refresh = self.settings.reference_refresh_steps
+        if refresh and self.version % refresh == 0:
+            self.reference_version, self._reference_weights = self.version, self._weights
+        return replace(result, value=result.value | {"seconds/weights": time.perf_counter() - started})
 
     def save(self, directory: str) -> None:
-        _get(self.learner.save.remote(directory))
+        self.learner.call("save", directory, self._reference_weights)
 
     def load(self, directory: str, version: int) -> None:
-        _get(self.learner.load.remote(directory))
+        self._reference_weights = self.learner.call("load", directory)
+        if self._reference_weights is not None:
+            refresh = self.settings.reference_refresh_steps
+            self.reference_version = version - version % refresh
         if version:
             self._publish(version)
 
     def close(self) -> None:
-        for actor in (*self.engines, *self.scorers, self.reference, self.learner):
+        for actor in (*self.engines, *self.scorers, *self.references):
             ray.kill(actor)
+        self.learner.kill()
 
     def _publish(self, version: int) -> None:
-        """The learner's weights become an object; engines fetch it with the next call that needs it."""
-        self._weights, self.version = self.learner.weights.remote(), version
+        """The learner's weights become objects; engines fetch them with the next call that needs them."""
+        self._weights, self.version = self.learner.call("weights"), version
 
 
 def derive(*parts: Any) -> int:
@@ -158,26 +182,21 @@ def _actor(cls: type, options: dict[str, Any], *args: Any) -> Any:
     return ray.remote(**options)(cls).remote(*args)
 
 
-def _placement(settings: DpoSettings) -> dict[str, Any]:
-    gpus = settings.gpus_per_actor if settings.device == "cuda" else 0
-    return {"num_cpus": settings.cpus_per_actor, "num_gpus": gpus}
+def _again(settings: DpoSettings, role: Role) -> dict[str, Any]:
+    """Options of actors that Ray may start again, and repeat their call."""
+    return actor_options(settings, role) | {"max_restarts": RESTARTS, "max_task_retries": RESTARTS}
 
 
-def _check_room(settings: DpoSettings) -> None:
-    """An actor that fits nowhere would wait for ever, silently. Raises WildrewardError naming the shortfall."""
-    place = _placement(settings)
-    each = {"CPU": place["num_cpus"], "GPU": place["num_gpus"]}
-    counts = {"rollout engine": settings.rollout_engines, "scorer": settings.scorers, "reference": 1, "learner": 1}
-    require("dpo", [Ask(what, count, each) for what, count in counts.items()])
+def check(settings: DpoSettings) -> None:
+    """Raises UsageError for targets that the policy lacks, WildrewardError where an actor would wait for ever."""
+    if settings.lora_rank:
+        check_targets(settings)
+    require("dpo", asks(settings))
 
 
 def _get(refs: Any) -> Any:
     """`ray.get`, with a remote failure raised as what it was."""
     try:
         return ray.get(refs)
-    except RayTaskError as error:
-        if isinstance(error.cause, WildrewardError):
-            raise error.cause from None
-        raise WildrewardError(f"an actor failed: {error}") from error
-    except RayActorError as error:
-        raise WildrewardError(f"an actor died; the same command continues from the last checkpoint: {error}") from error
+    except (RayTaskError, RayActorError) as error:
+        raise translated(error) from error
