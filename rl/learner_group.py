@@ -23,8 +23,8 @@ class LearnerGroup:
     """`rl.learner.Learner` on `settings.learner_workers` actors, each with `options` as Ray's resources."""
 
     def __init__(self, settings: DpoSettings, options: dict[str, Any]) -> None:
-        worker = ray.remote(**options)(Learner)
-        self.workers = [worker.remote(settings) for _ in range(settings.learner_workers)]
+        worker: Any = ray.remote(**options)(Learner)
+        self.workers: list[Any] = [worker.remote(settings) for _ in range(settings.learner_workers)]
 
     def start(self) -> None:
         """Returns when every worker has its part of the policy."""

@@ -5,7 +5,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
-import psutil
+import psutil  # type: ignore[import-untyped]  # its stubs are a package of their own, for these tests
 import pytest
 import ray
 import torch
