@@ -28,6 +28,7 @@ from wildreward.dpo import (
     collate,
     completion_logits,
     objective_loss,
+    pair_logps,
     token_entropies,
     token_logps,
 )
@@ -172,10 +173,8 @@ class Learner:
 
     def _accumulate(self, pairs: Sequence[TrainPair], weight: float) -> list[float]:
         """Forward and backward of some of a step's pairs; AVERAGED, each pair with `weight` (a filler's is 0)."""
-        batch = collate([p.chosen for p in pairs] + [p.rejected for p in pairs], self.tokenizer.pad_token_id)
-        logits_BCV = completion_logits(self.engine, batch)
-        policy_B = token_logps(logits_BCV, batch.completion_ids_BC, batch.completion_mask_BC).sum(1)
-        lengths_B = batch.completion_mask_BC.sum(1).to(policy_B)
+        sides = [(pair.chosen, pair.rejected) for pair in pairs]
+        policy_B, lengths_B = pair_logps(self.engine, sides, self.tokenizer.pad_token_id)
         reference = [p.reference_chosen for p in pairs] + [p.reference_rejected for p in pairs]
         reference_B = torch.tensor(reference).to(policy_B)
         result, sft_P = objective_loss(policy_B, reference_B, lengths_B, self._objective())

@@ -100,16 +100,15 @@ class Roles:
     def order(self, prompts: Sequence[PolicyPrompt], sampling: Sampling, *seed: Any) -> Pending:
         """Start rollouts and, behind each, its scoring, with the weights of now. Returns at once.
 
-        Calls are cut by prompt position and each has its own seed: which engine serves one does not change its result.
+        Each prompt has a seed of its own: how calls are cut and which engine serves one does not change its result.
         """
         size = self.settings.rollout_batch_prompts
         rollouts, rewards = [], []
         for number, start in enumerate(range(0, len(prompts), size)):
             part = prompts[start : start + size]
             engine, scorer = self.engines[number % len(self.engines)], self.scorers[number % len(self.scorers)]
-            rollout = engine.generate.remote(
-                [item.ids for item in part], sampling, derive(*seed, number), self.version, self._weights
-            )
+            seeds = [derive(*seed, start + place) for place in range(len(part))]
+            rollout = engine.generate.remote([item.ids for item in part], sampling, seeds, self.version, self._weights)
             rollouts.append(rollout)
             rewards.append(scorer.score.remote([item.prompt.messages for item in part], rollout))
         return Pending(prompts, self.version, rollouts, rewards)

@@ -10,8 +10,9 @@ from typing import Any, Protocol
 
 from rl.rollout import Timed
 from wildreward.errors import WildrewardError
+from wildreward.fast_reward_model import FastRewardModel
 from wildreward.pairs import Completion
-from wildreward.reward_model import RewardModel, Score
+from wildreward.reward_model import Score
 
 Messages = Sequence[dict[str, str]]
 
@@ -79,4 +80,4 @@ class ScorerWorker:
 def reward_model_factory(
     checkpoint: str, device: str, dtype: str, template: str | None, trust_remote_code: bool
 ) -> ScorerFactory:
-    return lambda: RewardModel.load(checkpoint, device, dtype, template, trust_remote_code)
+    return lambda: FastRewardModel.load(checkpoint, device, dtype, template, trust_remote_code)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from wildreward.batching import token_batches
+from wildreward.prompt_sharing import Row, batches_of_rows, can_share, collate_rows, rows_of, shared_logits
 
 LossKind = Literal["sigmoid", "ipo"]
 
@@ -191,11 +191,36 @@ def objective_loss(
 
 
 def sequence_logps(model: Any, sequences: Sequence[PolicySequence], pad: int, max_tokens: int) -> list[float]:
-    """Log-probability of each completion given its prompt, summed over its tokens, in order."""
+    """Log-probability of each completion given its prompt, summed over its tokens, in order. Where the model allows it
+    a prompt is read once for all its completions; what is there twice is computed once anyway."""
     logps = [0.0] * len(sequences)
-    for group in token_batches([len(prompt) + len(completion) for prompt, completion in sequences], max_tokens):
-        batch = collate([sequences[index] for index in group], pad)
-        logps_BC = token_logps(completion_logits(model, batch), batch.completion_ids_BC, batch.completion_mask_BC)
-        for index, value in zip(group, logps_BC.sum(1).tolist(), strict=True):
-            logps[index] = value
+    rows = rows_of(sequences)
+    if not can_share(model):
+        rows = [Row(row.prompt, [c], [p]) for row in rows for c, p in zip(row.completions, row.places, strict=True)]
+    for group in batches_of_rows(rows, max_tokens):
+        for row, sums_K in zip(group, row_logps(model, group, pad).tolist(), strict=True):
+            for places, value in zip(row.places, sums_K, strict=True):
+                for place in places:
+                    logps[place] = value
     return logps
+
+
+def pair_logps(model: Any, pairs: Sequence[tuple[PolicySequence, PolicySequence]], pad: int) -> tuple[Tensor, Tensor]:
+    """Log-probabilities and lengths in tokens (2 P,) of the completions of pairs, which have their prompt in common:
+    all chosen, then all rejected."""
+    lengths_B = torch.tensor([len(pair[side].completion) for side in (0, 1) for pair in pairs])
+    rows = [Row(chosen.prompt, [chosen.completion, rejected.completion], []) for chosen, rejected in pairs]
+    logps_B = row_logps(model, rows, pad).t().flatten()
+    return logps_B, lengths_B.to(logps_B)
+
+
+def row_logps(model: Any, rows: Sequence[Row], pad: int) -> Tensor:
+    """(R, K) log-probabilities of the completions of rows that have equally many."""
+    if len(rows[0].completions) > 1 and can_share(model):
+        shared = collate_rows(rows, pad, next(model.parameters()).dtype)
+        logits, ids, mask = shared_logits(model, shared), shared.completion_ids_RKC, shared.completion_mask_RKC
+        logps_BC = token_logps(logits.flatten(0, 1), ids.flatten(0, 1), mask.flatten(0, 1))
+    else:
+        batch = collate([PolicySequence(row.prompt, c) for row in rows for c in row.completions], pad)
+        logps_BC = token_logps(completion_logits(model, batch), batch.completion_ids_BC, batch.completion_mask_BC)
+    return logps_BC.sum(1).unflatten(0, (len(rows), -1))

@@ -89,7 +89,7 @@ class LoadedCheckpoint:
 
 def load_checkpoint(source: CheckpointScorer) -> "TextScorer":
     """An ordinal checkpoint of ours, or a scalar reward model of another maker. Raises CheckpointError."""
-    from wildreward.reward_model import RewardModel
+    from wildreward.fast_reward_model import FastRewardModel
     from wildreward.scalar_reward_model import ScalarRewardModel
 
     directory = local_directory(source.checkpoint)
@@ -99,7 +99,7 @@ def load_checkpoint(source: CheckpointScorer) -> "TextScorer":
         own = None if template is None or template == CHAT else InputTemplate.load(Path(template))
         model = ScalarRewardModel.load(directory, device, dtype, own, trusted, chat_source=source.chat_source)
     else:
-        model = RewardModel.load(
+        model = FastRewardModel.load(
             directory, device, dtype, template, trusted, calibrated=source.calibrated, chat_source=source.chat_source
         )
     model.name = source.checkpoint
