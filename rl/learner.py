@@ -10,9 +10,9 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
+from rl.checkpoints import fetched, staged
 from rl.rollout import Timed
 from wildreward.dpo import PolicySequence
 from wildreward.errors import TrainingError
@@ -72,10 +72,10 @@ class Learner:
         """Policy (Hugging Face, float32), tokenizer, and the optimiser's state."""
         import torch
 
-        path = Path(directory)
-        self._model.save_pretrained(path / "policy")
-        self._tokenizer.save_pretrained(path / "policy")
-        torch.save({"optimizer": self._optimizer.state_dict(), "version": self.version}, path / "optimizer.pt")
+        with staged(directory) as path:
+            self._model.save_pretrained(path / "policy")
+            self._tokenizer.save_pretrained(path / "policy")
+            torch.save({"optimizer": self._optimizer.state_dict(), "version": self.version}, path / "optimizer.pt")
 
     def load(self, directory: str) -> None:
         """Continue from what `save` wrote."""
@@ -83,10 +83,11 @@ class Learner:
 
         from rl.models import load_policy
 
-        path, settings = Path(directory), self.settings
-        saved, _ = load_policy(str(path / "policy"), "cpu", "float32", settings.threads, settings.trust_remote_code)
+        settings = self.settings
+        with fetched(directory) as path:
+            saved, _ = load_policy(str(path / "policy"), "cpu", "float32", settings.threads, settings.trust_remote_code)
+            state = torch.load(path / "optimizer.pt", map_location=self.settings.device, weights_only=True)
         self._model.load_state_dict(saved.state_dict())
-        state = torch.load(path / "optimizer.pt", map_location=self.settings.device, weights_only=True)
         self._optimizer.load_state_dict(state["optimizer"])
         self.version = state["version"]
 
