@@ -107,12 +107,12 @@ class Learner:
             value = self._logps(sequences)
         return Timed(value, time.perf_counter() - started, sum(len(p) + len(c) for p, c in sequences))
 
-    def save(self, directory: str, reference: Weights | None) -> None:
-        learner_checkpoint.save(self, directory, reference)
+    def save(self, directory: str) -> None:
+        learner_checkpoint.save(self, directory)
 
-    def load(self, directory: str, put: Put = ray.put) -> Weights | None:
-        """Continue from what `save` wrote; the reference it was saved with."""
-        return learner_checkpoint.load(self, directory, put)
+    def load(self, directory: str) -> None:
+        """Continue from what `save` wrote."""
+        learner_checkpoint.load(self, directory)
 
     def _measure(self, monitored: Sequence[Monitored]) -> dict[str, float]:
         """KL to the reference and entropy of the policy as it was when it wrote these completions."""

@@ -107,7 +107,7 @@ def write(weights: Weights, directory: Path) -> None:
     """A file a bucket, and what they are; `read` gives the same weights back."""
     from safetensors.torch import save_file
 
-    directory.mkdir(parents=True)
+    directory.mkdir(parents=True, exist_ok=True)
     for number, bucket in enumerate(map(_here, weights.buckets)):
         save_file({name: _tensor(*value) for name, value in bucket.items()}, directory / _file(number))
     described = {"buckets": len(weights.buckets), "adapter": weights.adapter and asdict(weights.adapter)}

@@ -20,10 +20,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from train import tokens, trackers
+from train import tokens
 from train.checkpoint_list import mend_list
 from train.packed import is_packed
-from wildreward import run_directory, storage
+from wildreward import run_directory, storage, trackers
 from wildreward.batching import steps_per_epoch
 from wildreward.checkpoint import copy_checkpoint
 from wildreward.cluster import cluster

@@ -1,5 +1,5 @@
-"""What can score conversations: checkpoints, callables (callable_scorer.py), running scorers (pipelines/served.py), or
-any object with this one method.
+"""What can score conversations: checkpoints, callables (callable_scorer.py), running scorers (serve/served_scorer.py),
+or any object with this one method.
 
 class Shortest:
     def score(self, conversations):
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from wildreward.checkpoint import CHAT, fingerprint, is_scalar, local_directory
+from wildreward.errors import WildrewardError
 from wildreward.template import InputTemplate, Message
 
 if TYPE_CHECKING:
@@ -30,6 +31,10 @@ class Unscored:
 
     reason: str
     detail: str = ""
+
+
+class ScorerUnavailableError(WildrewardError):
+    """The scorer as a whole does not answer, after its retries: asking for one text at a time would not help."""
 
 
 class Scorer(Protocol):

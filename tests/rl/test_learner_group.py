@@ -15,10 +15,10 @@ from transformers import AutoModelForCausalLM
 
 from rl.learner import TrainPair
 from rl.learner_group import LearnerGroup
+from rl.lines import read_lines
 from rl.placement import actor_options
 from rl.program import improve
-from rl.recorder import read_lines
-from rl.weights import Weights, tensors
+from rl.weights import Weights, read, tensors, write
 from tests.rl.learners import CHOSEN, REJECTED
 from tests.rl.tiny import ShareOfE, settings
 from wildreward.errors import UsageError, WildrewardError
@@ -58,7 +58,8 @@ def test_a_dead_worker_ends_the_others_and_new_ones_go_on_exactly_with_the_refer
         before = step(group, None)
         reference = group.call("weights")
         step(group, reference)
-        group.call("save", str(tmp_path / "saved"), reference)
+        group.call("save", str(tmp_path / "saved"))
+        write(reference, tmp_path / "reference")
         expected = step(group, reference), plain(group.call("weights"))
         assert before["loss"] == pytest.approx(0.6931, abs=1e-3)
         waits, dies = group.workers
@@ -75,7 +76,8 @@ def test_a_dead_worker_ends_the_others_and_new_ones_go_on_exactly_with_the_refer
         group.kill()
     others = group_of(given)
     try:
-        found = step(others, others.call("load", str(tmp_path / "saved"))), plain(others.call("weights"))
+        others.call("load", str(tmp_path / "saved"))
+        found = step(others, read(tmp_path / "reference", ray.put)), plain(others.call("weights"))
     finally:
         others.kill()
     assert found[0] == expected[0]

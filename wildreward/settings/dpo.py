@@ -6,12 +6,16 @@ from pydantic import Field, model_validator
 
 from wildreward.settings.base import StageSettings
 
+SCORERS = ("checkpoint", "handle", "callable")
+
 FREE_ON_RESUME = frozenset(
     {
         "steps",
         "checkpoint_every_steps",
         "keep_checkpoints",
         "sample_every_steps",
+        "track",
+        "max_failed_scores_frac",
         "rollout_engines",
         "scorers",
         "cpus_per_actor",
@@ -35,10 +39,40 @@ class DpoSettings(StageSettings):
     """The starting policy: a Hugging Face causal language model with a chat template (directory or hub id)."""
 
     checkpoint: str = ""
-    """The reward model: a checkpoint directory written by `wildreward train`, or another with --template."""
+    """The reward model, loaded in the run's own actors: a directory written by `wildreward train`, or any other ordinal
+    or scalar Hugging Face reward model."""
+
+    handle: str | None = Field(default=None, min_length=1)
+    """Instead of --checkpoint: name of a running `wildreward serve` application on the same cluster, asked without
+    HTTP."""
+
+    callable: str | None = Field(default=None, min_length=1)
+    """Instead of --checkpoint: module:function that gets a list of conversations and returns as many numbers
+    (wildreward/callable_scorer.py)."""
+
+    template: str | None = None
+    """Template file of a --checkpoint that carries none, or "chat" for its tokenizer's own chat template."""
+
+    eval_checkpoint: str | None = Field(default=None, min_length=1)
+    """A second, independent reward model that only evaluations ask: where the reward rises and this one's does not, the
+    policy has found a weakness of the reward model."""
+
+    eval_handle: str | None = Field(default=None, min_length=1)
+    """The second scorer as a running application, as --handle."""
+
+    eval_callable: str | None = Field(default=None, min_length=1)
+    """The second scorer as a function, as --callable."""
+
+    eval_template: str | None = None
+    """Template of --eval-checkpoint, as --template."""
 
     input: tuple[str, ...] = ()
-    """Prompts: wildfb or label directories, parquet, JSONL or globs with a messages, conversation or prompt column."""
+    """Prompts: wildfb or label directories, parquet, JSONL or globs with a messages, conversation or prompt column
+    (local, s3://, any fsspec URL)."""
+
+    max_prompts: int | None = Field(default=None, ge=2)
+    """At most so many prompts of --input are used, the first ones that fit; the rest is not read. Each is tokenised
+    before the first step. Default: all."""
 
     eval_input: tuple[str, ...] = ()
     """Held-out prompts, in the same formats. Default: a part of --input, kept apart by conversation."""
@@ -91,7 +125,7 @@ class DpoSettings(StageSettings):
     length_normalized: bool = False
     """Divide log-probabilities by the completion's length in tokens."""
 
-    min_reward_gap: float = Field(default=0.0, ge=0, le=3)
+    min_reward_gap: float = Field(default=0.0, ge=0)
     """Pairs whose rewards differ by no more than this are skipped and counted (0: exact ties only)."""
 
     length_penalty: float = Field(default=0.0, ge=0)
@@ -99,6 +133,10 @@ class DpoSettings(StageSettings):
 
     choose_cut_off: bool = True
     """Whether a completion cut at max_new_tokens may be the chosen one."""
+
+    max_length_gap: int | None = Field(default=None, ge=0)
+    """Most tokens by which chosen and rejected may differ in length: of the pairs that keep to it the one with the
+    largest reward gap is taken; a prompt without one is skipped and counted."""
 
     max_failed_scores_frac: float = Field(default=0.25, ge=0, le=1)
     """The run stops when more than this share of a step's completions could not be scored."""
@@ -153,7 +191,7 @@ class DpoSettings(StageSettings):
     sync_bucket_bytes: int = Field(default=2**28, ge=2**10)
     """Weights travel to the rollout engines in pieces of about this size: the memory that takes beside the models."""
 
-    staleness: Literal[0, 1] = 0
+    staleness: Literal[0, 1] = 1
     """0: strictly on-policy. 1: the next step's rollouts run while the learner works, with weights one step old."""
 
     rollout: Literal["transformers", "vllm"] = "transformers"
@@ -171,8 +209,9 @@ class DpoSettings(StageSettings):
     score_batch_tokens: int = Field(default=8192, ge=64)
     """Tokens in one forward pass of the reward model."""
 
-    template: str | None = None
-    """Input template of a reward model that was saved without one."""
+    max_unknown_tokens_frac: float = Field(default=0.3, ge=0, le=1)
+    """The run does not start when more than this share of the held-out prompts' tokens is unknown to the reward model's
+    tokenizer. Policy and reward model exchange text, so their tokenizers may differ."""
 
     trust_remote_code: bool = False
     """Run code that a policy or reward model brings along."""
@@ -226,14 +265,23 @@ class DpoSettings(StageSettings):
     eval_every_steps: int = Field(default=0, ge=0)
     """Steps between evaluations; 0: only before the first and after the last step."""
 
+    select_by: Literal["reward", "second"] = "reward"
+    """Whose evaluation says which step is published as policy_best: the reward model's, or the second scorer's."""
+
     checkpoint_every_steps: int = Field(default=20, ge=1)
     """Steps between checkpoints (policy, optimiser, position)."""
 
     keep_checkpoints: int = Field(default=2, ge=1)
-    """Newest checkpoints kept."""
+    """Newest checkpoints kept, besides that of the best evaluation."""
 
     sample_every_steps: int = Field(default=5, ge=1)
     """Steps between lines in samples.jsonl (completions with their rewards)."""
+
+    track: tuple[Literal["wandb", "mlflow"], ...] = ()
+    """Also log to Weights & Biases or MLflow (extras wandb, mlflow); a run that continues goes on in the same run."""
+
+    track_project: str = "wildreward"
+    """Project (Weights & Biases) or experiment (MLflow) of the run."""
 
     @model_validator(mode="before")
     @classmethod
@@ -243,6 +291,18 @@ class DpoSettings(StageSettings):
         if values.get("schedule_steps") is None and set(kinds) != {"constant"}:
             return {**values, "schedule_steps": values.get("steps", cls.model_fields["steps"].default)}
         return values
+
+    @model_validator(mode="after")
+    def _one_scorer_each(self) -> Self:
+        for prefix in ("", "eval_"):
+            given = [prefix + name for name in SCORERS if getattr(self, prefix + name)]
+            if len(given) > 1:
+                raise ValueError(f"{given[1]}: one scorer is enough; found {' and '.join(given)}")
+            if getattr(self, f"{prefix}template") and given != [f"{prefix}checkpoint"]:
+                raise ValueError(f"{prefix}template: it is for a {prefix}checkpoint; other scorers apply their own")
+        if self.select_by == "second" and not any(getattr(self, f"eval_{name}") for name in SCORERS):
+            raise ValueError("select_by: second needs a second scorer: eval_checkpoint, eval_handle or eval_callable")
+        return self
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
