@@ -73,16 +73,17 @@ def _drill(url: str, port: int, texts: list[str], checkpoint: Path, args: argpar
     sizes = {"before": _sizes()}
     rate = args.times * before.rate
     flood = [sys.executable, "-m", "tests.benchmarks.serve_drills", "--flood", str(port), str(rate), str(args.seconds)]
-    process = subprocess.Popen(flood, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert process.stdin is not None
-    process.stdin.write(json.dumps(texts))
-    process.stdin.close()
     during = []
-    while process.poll() is None:
-        during.append(_sizes())
-        time.sleep(0.5)
-    assert process.stdout is not None
-    _tell_flood(json.loads(process.stdout.read()), rate)
+    with tempfile.TemporaryFile("w+") as found:  # not a pipe: it would fill up, and nobody reads it before the end
+        process = subprocess.Popen(flood, cwd=ROOT, stdin=subprocess.PIPE, stdout=found, text=True)
+        assert process.stdin is not None
+        process.stdin.write(json.dumps(texts))
+        process.stdin.close()
+        while process.poll() is None:
+            during.append(_sizes())
+            time.sleep(0.5)
+        found.seek(0)
+        _tell_flood(json.load(found), rate)
     sizes |= {"most during": max(during, key=lambda found: sum(found.values())), "after": _sizes()}
     for when, found in sizes.items():
         print(f"  memory {when}: " + ", ".join(f"{name} {mb:.0f} MB" for name, mb in sorted(found.items())))
