@@ -30,6 +30,7 @@ from tests.benchmarks.serve_throughput import CORES, ROOT, _free_port, _process,
 
 CLIENTS = 64
 TOLERANCE = 1e-4
+KINDS = {"proxy": "ProxyActor", "replicas": "ServeReplica"}
 
 
 def main() -> None:
@@ -79,8 +80,9 @@ def _drill(url: str, port: int, texts: list[str], checkpoint: Path, args: argpar
         assert process.stdin is not None
         process.stdin.write(json.dumps(texts))
         process.stdin.close()
+        kinds = {name: _pids(kind) for name, kind in KINDS.items()}  # to look for them again costs a tenth of a second
         while process.poll() is None:
-            during.append(_sizes())
+            during.append({name: sum(_rss_mb(pid) for pid in pids) for name, pids in kinds.items()})
             time.sleep(0.5)
         found.seek(0)
         _tell_flood(json.load(found), rate)
@@ -174,8 +176,7 @@ def _cmdline(pid: int) -> list[str]:
 
 def _sizes() -> dict[str, float]:
     """Resident megabytes of the proxy and of all replicas."""
-    kinds = {"proxy": "ProxyActor", "replicas": "ServeReplica"}
-    return {name: sum(_rss_mb(pid) for pid in _pids(kind)) for name, kind in kinds.items()}
+    return {name: sum(_rss_mb(pid) for pid in _pids(kind)) for name, kind in KINDS.items()}
 
 
 def _rss_mb(pid: int) -> float:
