@@ -1,5 +1,5 @@
-"""What can score conversations: checkpoints, callables (callable_scorer.py), running scorers (pipelines/served.py), or
-any object with this one method.
+"""What can score conversations: checkpoints, callables (callable_scorer.py), running scorers (serve/served_scorer.py),
+or any object with this one method.
 
 class Shortest:
     def score(self, conversations):
@@ -11,10 +11,10 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from wildreward.checkpoint import CHAT, fingerprint, is_scalar, local_directory
+from wildreward.errors import WildrewardError
 from wildreward.template import InputTemplate, Message
 
 if TYPE_CHECKING:
@@ -30,6 +30,10 @@ class Unscored:
 
     reason: str
     detail: str = ""
+
+
+class ScorerUnavailableError(WildrewardError):
+    """The scorer as a whole does not answer, after its retries: asking for one text at a time would not help."""
 
 
 class Scorer(Protocol):
@@ -96,7 +100,7 @@ def load_checkpoint(source: CheckpointScorer) -> "TextScorer":
     template, device, dtype, trusted = source.template, source.device, source.dtype, source.trust_remote_code
     model: TextScorer
     if is_scalar(directory):
-        own = None if template is None or template == CHAT else InputTemplate.load(Path(template))
+        own = None if template is None or template == CHAT else InputTemplate.load(template)
         model = ScalarRewardModel.load(directory, device, dtype, own, trusted, chat_source=source.chat_source)
     else:
         model = FastRewardModel.load(

@@ -8,7 +8,7 @@ import os
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, Any
 
 import fsspec
@@ -17,6 +17,8 @@ from wildreward.errors import DataError, UsageError
 
 _PART = re.compile(r"(?P<folder>(^|.*/)wildfb/(train|test))/part-\d{5}-of-(?P<total>\d{5})\.parquet$")
 """A file of WildFB rows as `label` names it."""
+
+OBJECT_STORES = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "hf", "oss", "r2"})
 
 
 def filesystem(path: str) -> tuple[Any, str]:
@@ -35,7 +37,7 @@ def join(base: str, *parts: str) -> str:
     return "/".join([base.rstrip("/"), *parts])
 
 
-def expand(patterns: Sequence[str], suffixes: Sequence[str]) -> list[str]:
+def expand(patterns: Sequence[str], suffixes: Sequence[str], flag: str = "--input") -> list[str]:
     """All files meant by paths, globs and directories (searched in depth), sorted, with their protocol, each once.
 
     Raises UsageError for a pattern that matches nothing, DataError for a directory with WildFB rows that are not all
@@ -46,9 +48,9 @@ def expand(patterns: Sequence[str], suffixes: Sequence[str]) -> list[str]:
         try:
             matches = find(pattern, suffixes)
         except unreachable() as error:
-            raise UsageError(f"--input {pattern}: cannot be read: {error}") from error
+            raise UsageError(f"{flag} {pattern}: cannot be read: {error}") from error
         if not matches:
-            raise UsageError(f"--input {pattern}: no file found (files read end with {', '.join(suffixes)})")
+            raise UsageError(f"{flag} {pattern}: no file found (files read end with {', '.join(suffixes)})")
         found |= dict.fromkeys(matches)
     return list(found)
 
@@ -106,6 +108,12 @@ def open_file(path: str, mode: str = "rb") -> Iterator[IO[Any]]:
         yield handle
 
 
+def mark(info: Mapping[str, Any]) -> str:
+    """Size of a file and its ETag or time of change, of what fsspec's `info` says: another text for another version."""
+    when = next((info[name] for name in ("ETag", "etag", "mtime", "LastModified", "created") if info.get(name)), "")
+    return f"{info.get('size')} bytes, {when}"
+
+
 def exists(path: str) -> bool:
     fs, inner = filesystem(path)
     return bool(fs.exists(inner))
@@ -127,7 +135,7 @@ def write_bytes(path: str, data: bytes) -> None:
     """Write a whole file atomically, making its directory."""
     if not is_local(path):
         fs, inner = filesystem(path)
-        fs.makedirs(os.path.dirname(inner), exist_ok=True)
+        _make_folder(fs, path, inner)
         fs.pipe_file(inner, data)  # object stores publish an object only when its upload is complete
         return
     with writing(path) as handle:
@@ -141,7 +149,7 @@ def writing(path: str) -> Iterator[IO[bytes]]:
     For an object store it is written to a temporary file of this machine first.
     """
     fs, inner = filesystem(path)
-    fs.makedirs(os.path.dirname(inner), exist_ok=True)
+    _make_folder(fs, path, inner)
     temporary = f"{inner}.{os.getpid()}.tmp" if is_local(path) else _temporary_file()
     try:
         with open(temporary, "wb") as handle:
@@ -155,6 +163,12 @@ def writing(path: str) -> Iterator[IO[bytes]]:
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.remove(temporary)
+
+
+def _make_folder(fs: Any, path: str, inner: str) -> None:
+    """Of a file to be written. An object store has none: there the bucket would be made, of a name mistyped as well."""
+    if path.split("://", 1)[0] not in OBJECT_STORES:
+        fs.makedirs(os.path.dirname(inner), exist_ok=True)
 
 
 def _temporary_file() -> str:
@@ -173,3 +187,34 @@ def remove(path: str) -> None:
     if fs.exists(inner):
         with contextlib.suppress(FileNotFoundError):  # another process was faster
             fs.rm(inner, recursive=True)
+
+
+def copy_directory(source: str, target: str) -> None:
+    """Copy all files below a directory to another, which is made. Within one object store the store itself copies.
+
+    Files are streamed: none is held in memory.
+    """
+    (from_fs, base), (to_fs, place) = filesystem(source), filesystem(target)
+    from_fs.invalidate_cache()  # another process may have written them
+    for name in from_fs.find(base):
+        inner = join(place, name.removeprefix(base).lstrip("/"))
+        to_fs.makedirs(os.path.dirname(inner), exist_ok=True)
+        if from_fs is to_fs:
+            to_fs.cp_file(name, inner)
+        elif is_local(source):
+            to_fs.put_file(name, inner)
+        else:
+            from_fs.get_file(name, inner)
+
+
+def refreshed(path: str) -> str:
+    """`path`, with what this process remembers of its file system's listings forgotten: others write there too."""
+    filesystem(path)[0].invalidate_cache()
+    return path
+
+
+def upload(local: str, path: str) -> None:
+    """A file of this machine to an object store, where it is complete or not there."""
+    fs, inner = filesystem(path)
+    fs.makedirs(os.path.dirname(inner), exist_ok=True)
+    fs.put_file(local, inner)

@@ -7,9 +7,11 @@ import pytest
 import torch
 
 from wildreward.dpo import (
+    Objective,
     PolicySequence,
     collate,
     completion_logits,
+    objective_loss,
     pair_logps,
     pair_loss,
     sequence_logps,
@@ -89,6 +91,29 @@ def test_the_entropy_is_that_of_the_predicted_distribution(model: torch.nn.Modul
     logits_BCV = completion_logits(model, batch)
     expected = torch.distributions.Categorical(logits=logits_BCV).entropy()
     assert torch.allclose(token_entropies(logits_BCV, batch.completion_mask_BC), expected, atol=1e-6)
+
+
+LENGTHS = torch.tensor([2.0, 4.0, 3.0, 2.0])
+
+
+def test_length_normalised_the_gap_is_per_token() -> None:
+    """Tulu 3 (arXiv 2411.15124), eq. 6: every log-ratio is divided by its own completion's length."""
+    policy_B, reference_B = torch.cat(POLICY), torch.cat(REFERENCE)
+    result, _ = objective_loss(policy_B, reference_B, LENGTHS, Objective(beta=0.5, length_normalized=True))
+    gaps = (1 / 2 - -1 / 3, 0 / 4 - 2 / 2)
+    assert result.loss_P.tolist() == pytest.approx([-math.log(sigmoid(0.5 * gap)) for gap in gaps], rel=1e-6)
+    assert result.chosen_P.tolist() == pytest.approx([0.25, 0.0])
+
+
+def test_the_sft_term_is_the_negative_log_likelihood_of_the_chosen_per_token() -> None:
+    """RPO (arXiv 2404.19733), eq. 1, on top of the sigmoid loss; it is not length-normalised twice."""
+    policy_B, reference_B = torch.cat(POLICY), torch.cat(REFERENCE)
+    for normalized in (False, True):
+        plain, mixed = (Objective(0.5, sft_weight=weight, length_normalized=normalized) for weight in (0.0, 0.25))
+        alone, _ = objective_loss(policy_B, reference_B, LENGTHS, plain)
+        result, sft_P = objective_loss(policy_B, reference_B, LENGTHS, mixed)
+        assert sft_P.tolist() == [10 / 2, 8 / 4]
+        assert (result.loss_P - alone.loss_P).tolist() == pytest.approx([0.25 * 5, 0.25 * 2], rel=1e-5)
 
 
 PAIRS = [
