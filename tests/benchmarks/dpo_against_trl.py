@@ -129,7 +129,7 @@ def trl_run(given: argparse.Namespace, asked: dict[str, Any]) -> dict[str, float
     lengths: list[int] = []
     tokenizer = AutoTokenizer.from_pretrained(asked["policy"])
 
-    model = AutoModelForCausalLM.from_pretrained(asked["policy"], dtype=torch.float32)
+    model: Any = AutoModelForCausalLM.from_pretrained(asked["policy"], dtype=torch.float32)
     generating = Stopwatch(model.generate)
     model.generate = generating
 
