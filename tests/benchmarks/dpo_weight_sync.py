@@ -46,7 +46,7 @@ class Sender:
         packed = time.perf_counter()
         reference = ray.put(weights)
         done = time.perf_counter()
-        size = sum(array.nbytes for _, array in weights.values())
+        size = sum(array.nbytes for _, array in weights.buckets[0].values())
         return [reference], {"pack": packed - started, "put": done - packed}, size
 
     def parameters(self) -> int:
@@ -76,7 +76,7 @@ def main() -> None:
 
 
 def measured(path: Path, shape: str, given: argparse.Namespace) -> dict[str, Any]:
-    place = {"num_cpus": 0.1, "num_gpus": 0.5 if given.device == "cuda" else 0}
+    place: dict[str, Any] = {"num_cpus": 0.1, "num_gpus": 0.5 if given.device == "cuda" else 0}
     sender = ray.remote(**place)(Sender).remote(str(path), given.dtype)
     options = EngineOptions(str(path), given.device, given.dtype, max_tokens=256)
     receiver = ray.remote(**place)(Receiver).remote(given.engine, options)
