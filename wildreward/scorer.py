@@ -11,7 +11,6 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from wildreward.checkpoint import CHAT, fingerprint, is_scalar, local_directory
@@ -101,7 +100,7 @@ def load_checkpoint(source: CheckpointScorer) -> "TextScorer":
     template, device, dtype, trusted = source.template, source.device, source.dtype, source.trust_remote_code
     model: TextScorer
     if is_scalar(directory):
-        own = None if template is None or template == CHAT else InputTemplate.load(Path(template))
+        own = None if template is None or template == CHAT else InputTemplate.load(template)
         model = ScalarRewardModel.load(directory, device, dtype, own, trusted, chat_source=source.chat_source)
     else:
         model = FastRewardModel.load(
