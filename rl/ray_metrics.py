@@ -74,7 +74,7 @@ class RayMetrics:
             if values[name]:
                 self._counters[name].inc(values[name], self._run)
         for name, value in values.items():
-            if name.startswith("skipped/"):
+            if name.startswith("skipped/") and value:
                 self._counters["pairs_skipped"].inc(value, self._run | {"reason": name.removeprefix("skipped/")})
         self._keep(values)
 
