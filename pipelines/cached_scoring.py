@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pipelines.scorers import placed, source_of
 from pipelines.scoring import score_conversations
 from wildreward import storage
-from wildreward.cluster import cluster
+from wildreward.cluster import stage_cluster
 from wildreward.errors import WildrewardError
 from wildreward.score_cache import ScoreCache
 from wildreward.scorer import Conversation, Unscored, content_key
@@ -58,5 +58,7 @@ class CachedScoring(ExitStack):
 
     def _connect(self) -> None:
         if not self._connected:
-            self.enter_context(cluster(self.settings.address))
+            # Texts go to the scorers as objects, and what they say comes back through the cache.
+            here_only = {"input"} | ({"output"} if self.settings.score_cache else set())
+            self.enter_context(stage_cluster("evaluate", self.settings, here_only))
             self._connected = True

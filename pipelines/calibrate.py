@@ -31,12 +31,13 @@ from wildreward.calibration_report import REPORT, add_calibration, in_words, wri
 from wildreward.calibration_rows import Calibrated, Rows, calibrated
 from wildreward.checkpoint import CONFIG, check_files, copy_checkpoint, is_scalar, local_directory
 from wildreward.cli import main
-from wildreward.cluster import cluster
+from wildreward.cluster import stage_cluster
 from wildreward.errors import CheckpointError, DataError, UsageError
 from wildreward.metrics import Array
 from wildreward.ordinal import HeadKind
 from wildreward.progress import Progress
 from wildreward.report import Report
+from wildreward.resources import Ask, require, takes_gpus
 from wildreward.scorer import Conversation
 from wildreward.settings.calibrate import CalibrateSettings
 from wildreward.template import InputTemplate
@@ -51,11 +52,12 @@ def run(settings: CalibrateSettings) -> None:
     if is_scalar(directory):
         raise UsageError(f"--checkpoint {settings.checkpoint}: a scalar reward model has no classes to calibrate")
     rows = read_rows(settings.input)
-    if run_directory.open_run(settings, OWNED, free={"threads", "batch_tokens"}) == "done":
+    if run_directory.open_run(settings, OWNED) == "done":
         print(f"calibrate: {settings.output} is done already; --overwrite calibrates again")
         return _show(run_directory.facts(settings.output))
-    with cluster(settings.address), Progress("asking the model"), named_failures():
-        answer = _ask(settings, directory, rows.conversations)
+    session = stage_cluster("calibrate", settings, here_only={"input", "output"})
+    with session, Progress("asking the model"), named_failures():
+        answer = _ask(settings, rows.conversations)
     described = _calibrate(settings, directory, rows, answer)
     run_directory.finish(settings.output, described)
     return _show(described)
@@ -105,26 +107,25 @@ class Answer:
     described: dict[str, Any]
 
 
-def _ask(settings: CalibrateSettings, directory: Path, conversations: Sequence[Conversation]) -> Answer:
+def _ask(settings: CalibrateSettings, conversations: Sequence[Conversation]) -> Answer:
     """One task, on a GPU where the cluster has one."""
     import ray
 
-    gpus = int(ray.cluster_resources().get("GPU", 0))
-    if settings.device == "cuda" and not gpus:
-        raise UsageError("--device cuda: the cluster has no GPU; allowed are auto and cpu")
-    on_gpu = bool(gpus) and settings.device != "cpu"
-    task = ray.remote(ask).options(num_cpus=1, num_gpus=1 if on_gpu else 0)
-    found: Answer = ray.get(task.remote(settings, str(directory), list(conversations), "cuda" if on_gpu else "cpu"))
+    on_gpu = takes_gpus(settings.device)
+    require("calibrate", [Ask("task with the model", 1, {"CPU": 1, "GPU": float(on_gpu)})])
+    task = ray.remote(ask).options(num_cpus=1, num_gpus=1 if on_gpu else 0, name="AskModel")
+    found: Answer = ray.get(task.remote(settings, list(conversations), "cuda" if on_gpu else "cpu"))
     return found
 
 
-def ask(settings: CalibrateSettings, directory: str, conversations: Sequence[Conversation], device: str) -> Answer:
-    """The logits as trained of every conversation, in order."""
+def ask(settings: CalibrateSettings, conversations: Sequence[Conversation], device: str) -> Answer:
+    """The logits as trained of every conversation, in order. A checkpoint from elsewhere is fetched where this runs."""
     import torch
 
     from wildreward.reward_model import RewardModel
 
     torch.set_num_threads(settings.threads or os.cpu_count() or 1)
+    directory = local_directory(settings.checkpoint)
     model = RewardModel.load(
         directory, device, settings.dtype, settings.template, settings.trust_remote_code, calibrated=False
     )

@@ -83,8 +83,8 @@ def drop_reasons(groups: Sequence[Any], total: int, settings: LabelSettings) -> 
     A reason is 0 where the row stays, else 1 + the place of the round that drops it. `total` rows in all.
     """
     partitions = 1 + total // PARTITION_ROWS
-    known: list[Any] = [_keys.remote(group, settings) for group in groups]
-    reasons: list[Any] = [_undecided.remote(keys) for keys in known]
+    known: list[Any] = [_keys.options(name="ReadPromptKeys").remote(group, settings) for group in groups]
+    reasons: list[Any] = [_undecided.options(name="StartDiversity").remote(keys) for keys in known]
     todo = rounds(settings) if groups else []
     with Progress("label: duplicates and users", total=len(todo)) as progress:
         for number, question in enumerate(todo, start=1):
@@ -99,17 +99,21 @@ def _asked(
 ) -> list[Any]:
     """The reasons after one more round."""
     given = [
-        _several(_give, partitions, keys, marks, question, partitions, settings)
+        _several("GroupAlikeRows", _give, partitions, keys, marks, question, partitions, settings)
         for keys, marks in zip(known, reasons, strict=True)
     ]
-    dropped = [_several(_decide, len(known), question, settings, *column) for column in zip(*given, strict=True)]
+    dropped = [
+        _several("ChooseAlikeRows", _decide, len(known), question, settings, *column)
+        for column in zip(*given, strict=True)
+    ]
     columns = zip(*dropped, strict=True)
-    return [_mark.remote(marks, number, *column) for marks, column in zip(reasons, columns, strict=True)]
+    mark = _mark.options(name="MarkAlikeRows")
+    return [mark.remote(marks, number, *column) for marks, column in zip(reasons, columns, strict=True)]
 
 
-def _several(task: Any, count: int, *args: Any) -> list[Any]:
-    """References to the `count` values a task returns as a tuple."""
-    made = task.options(num_returns=count).remote(*args)
+def _several(name: str, task: Any, count: int, *args: Any) -> list[Any]:
+    """References to the `count` values that a task of this name in the dashboard returns as a tuple."""
+    made = task.options(num_returns=count, name=name).remote(*args)
     return made if count > 1 else [made]
 
 

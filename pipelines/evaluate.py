@@ -46,7 +46,7 @@ def run(settings: EvaluateSettings) -> None:
     scoring = CachedScoring(settings)
     earlier, second = _baseline(settings)
     sets = read_sets(settings.input, settings.downstream)
-    open_run(settings, owned=OWNED, free={"replicas", "threads", "batch_tokens", *MEASURING})
+    open_run(settings, owned=OWNED, free={"batch_tokens", *MEASURING})
     options = MeasureOptions(
         settings.bootstrap, settings.confidence, settings.seed, settings.calibration_bins, settings.group_by
     )

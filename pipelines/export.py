@@ -49,7 +49,7 @@ class Export:
         if self.done(state):
             return
         discard(self.output)
-        task = ray.remote(_write_jsonl)
+        task = ray.remote(_write_jsonl).options(name="WriteJsonl")
         writing: list[Any] = [task.remote(source, target, self.template) for source, target in self._files()]
         with Progress("label: export", total=len(writing)) as progress:
             for made in writing:

@@ -4,6 +4,7 @@ Ray Data's row checkpoint records the `row_id` of every conversation whose block
 after a kill -9 asks the judge only for the rest. Blocks are small, because only written blocks are recorded.
 """
 
+import math
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -11,7 +12,7 @@ from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import ray
-from ray.data import ActorPoolStrategy, DataContext
+from ray.data import ActorPoolStrategy, DataContext, ExecutionResources
 from ray.data._internal.execution.execution_callback import ExecutionCallback  # its public home does not export it yet
 from ray.exceptions import RayTaskError
 
@@ -56,7 +57,10 @@ def write_feedback(settings: LabelSettings, files: Sequence[str], checkpoint: st
     parts = plan(files)
     feedback = storage.join(settings.output, "feedback")
     source = ConversationDatasource(parts, settings, quarantine_guard(settings))
-    with DataContext.current(_context(absolute(checkpoint))), Progress("label: conversations judged") as progress:
+    with (
+        DataContext.current(_context(settings, absolute(checkpoint))),
+        Progress("label: conversations judged") as progress,
+    ):
         dataset = ray.data.read_datasource(source, override_num_blocks=len(parts))
         desk = open_desk(settings) if settings.judge == "openai" else None
         dataset = _judged(dataset, settings, run, desk)
@@ -72,7 +76,7 @@ def write_feedback(settings: LabelSettings, files: Sequence[str], checkpoint: st
 
 
 def _judged(dataset: ray.data.Dataset, settings: LabelSettings, run: str, desk: Any) -> ray.data.Dataset:
-    slots = ray.cluster_resources().get("CPU", 0)
+    slots = min(ray.cluster_resources().get("CPU", 0), settings.max_cpus or math.inf)
     reserved = 1 if slots >= MIN_CPUS_FOR_RESERVED_ACTORS else 0
     open_blocks = max(2, -(-4 * settings.judge_concurrency // settings.label_batch_rows))
     judges = ActorPoolStrategy(
@@ -121,8 +125,10 @@ def absolute(path: str) -> str:
     return os.path.abspath(path) if storage.is_local(path) else path
 
 
-def _context(checkpoint: str) -> DataContext:
+def _context(settings: LabelSettings, checkpoint: str) -> DataContext:
     context = quiet(DataContext.get_current().copy())
+    if settings.max_cpus is not None:
+        context.execution_options.resource_limits = ExecutionResources.for_limits(cpu=settings.max_cpus)
     use_row_checkpoint(context, checkpoint)
     context.target_max_block_size = BLOCK_BYTES
     context.raise_original_map_exception = True  # else a JudgeError arrives as text inside another exception

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from ray.util.metrics import Counter, Histogram
 
 from wildreward.judge.types import RefusalVerdict, Verdict
+from wildreward.logs import RUN_TAG, of_run
 
 PREFIX = "wildreward_label"
 
@@ -17,7 +18,7 @@ LATENCY_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
 
 
 def _counter(name: str, meaning: str, *tags: str) -> Counter:
-    return Counter(f"{PREFIX}_{name}", meaning, tag_keys=tags)
+    return of_run(Counter(f"{PREFIX}_{name}", meaning, tag_keys=(*tags, RUN_TAG)))
 
 
 class JudgeMetrics:
@@ -37,11 +38,13 @@ class JudgeMetrics:
         self._tokens = _counter(
             "tokens", "Tokens: prompt (of these, prefix_cached were not computed), completion", "judge", "kind"
         )
-        self._latency = Histogram(
-            f"{PREFIX}_latency_seconds",
-            "From a question to its answer: waiting for a free place, retries and re-asks included",
-            boundaries=list(LATENCY_S),
-            tag_keys=("judge", "question"),
+        self._latency = of_run(
+            Histogram(
+                f"{PREFIX}_latency_seconds",
+                "From a question to its answer: waiting for a free place, retries and re-asks included",
+                boundaries=list(LATENCY_S),
+                tag_keys=("judge", "question", RUN_TAG),
+            )
         )
 
     def counted(self, stats: Mapping[str, float]) -> None:

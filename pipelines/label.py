@@ -20,11 +20,12 @@ from pipelines.export import Export, discard
 from pipelines.label_state import LabelState
 from wildreward import storage
 from wildreward.card import write_card
-from wildreward.cluster import cluster
+from wildreward.cluster import stage_cluster
 from wildreward.cost import Spent, cost_lines
 from wildreward.errors import UsageError
 from wildreward.funnel import Funnel, funnel_lines
 from wildreward.label_report import label_report
+from wildreward.logs import run_id
 from wildreward.resources import Ask, require
 from wildreward.scale import LEVEL_NAMES
 from wildreward.settings.label import LabelSettings
@@ -46,7 +47,7 @@ def run(settings: LabelSettings) -> None:
         print(f"label: {settings.output} is complete; nothing to do")
     else:
         storage.write_text(storage.join(settings.output, "settings.yaml"), settings.to_yaml())
-        with cluster(settings.address):
+        with stage_cluster("label", settings):
             if not state.rows_done or settings.retry_errors:
                 _label(settings, state, files)
             export.write(state)
@@ -59,7 +60,7 @@ def run(settings: LabelSettings) -> None:
 def _dry_run(settings: LabelSettings, files: list[str]) -> None:
     from pipelines.dry_run import estimate
 
-    with cluster(settings.address):
+    with stage_cluster("label", settings, here_only={"output"}):
         print(estimate(settings, files))
 
 
@@ -133,6 +134,7 @@ def publish(
     the files' own numbers (`part-00000-of-00003`) tell readers whether all are there.
     """
     summary: dict[str, Any] = funnel.summary() | {
+        "run_id": run_id(),
         "cost": Spent.of_run(funnel.judge, state.discarded, settings).summary(),
         "seconds": {name: round(s, 2) for name, s in seconds.items()},
     }

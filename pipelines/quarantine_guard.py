@@ -20,11 +20,13 @@ REPORT_ROWS = 256
 
 def quarantine_guard(settings: LabelSettings) -> Any:
     """A handle of a new guard; it lives as long as the handle."""
-    actor: Any = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(_Guard)
+    actor: Any = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(QuarantineGuard)
     return actor.remote(settings)
 
 
-class _Guard:
+class QuarantineGuard:
+    """Its name is what the Ray dashboard shows."""
+
     def __init__(self, settings: LabelSettings) -> None:
         self._settings = settings
         self._shares: dict[int, Tally] = {}

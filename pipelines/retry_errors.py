@@ -23,7 +23,7 @@ SPENT = ("attempts", "prompt_tokens", "completion_tokens")
 
 def failed(feedback: str) -> tuple[np.ndarray, dict[str, int]]:
     """Row ids of the conversations in which an answer failed, and what their judgements had cost."""
-    found = ray.get([_failed.remote(files) for files in groups(feedback)])
+    found = ray.get([_failed.options(name="FindErrors").remote(files) for files in groups(feedback)])
     spent: Counter[str] = Counter()
     for _, cost in found:
         spent.update(cost)
@@ -34,7 +34,7 @@ def take_back(ids: np.ndarray, feedback: str, checkpoint: str) -> None:
     """Remove these conversations, as if they had never been judged."""
     known = ray.put(ids)
     for folder in (checkpoint, feedback):
-        ray.get([_remove.remote(files, known) for files in groups(folder)])
+        ray.get([_remove.options(name="TakeBackErrors").remote(files, known) for files in groups(folder)])
 
 
 def has_error(row: Mapping[str, Any]) -> bool:

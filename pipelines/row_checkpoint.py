@@ -41,7 +41,7 @@ class RecordedRows(CheckpointManager):
             raise ValueError("the row checkpoint is for runs that write files")
         records = Folder(self.filesystem, self.checkpoint_path_unwrapped)
         whole = settle(records, Folder(data_file_filesystem or self.filesystem, _unwrap_protocol(data_file_dir)))
-        loading: Any = _sorted_ids.remote(records, whole)
+        loading: Any = _sorted_ids.options(name="LoadRecordedRows").remote(records, whole)
         ids, size_ref = loading
         size_bytes = ray.get(size_ref)
         return (ids, size_bytes) if size_bytes else (None, 0)

@@ -24,7 +24,7 @@ from pipelines.scorers import Placement, placed, source_of
 from pipelines.scoring import map_options, named_failures
 from wildreward import storage
 from wildreward.cli import main
-from wildreward.cluster import cluster
+from wildreward.cluster import stage_cluster
 from wildreward.errors import WildrewardError
 from wildreward.origin import changed, origin_of
 from wildreward.progress import Progress
@@ -48,7 +48,7 @@ def run(settings: ScoreSettings) -> None:
     files = storage.expand(settings.input, SUFFIXES)
     for path in files:
         check_columns(path, columns_of(path))
-    state = open_run(settings, owned=(PARTS, SUMMARY, ORIGIN), free={"replicas", "threads"})
+    state = open_run(settings, owned=(PARTS, SUMMARY, ORIGIN))
     of_files = isinstance(source, CheckpointScorer)
     if of_files:
         _check_origin(settings, files, new=state == "new")
@@ -56,7 +56,7 @@ def run(settings: ScoreSettings) -> None:
         print(f"{settings.output}: already scored with these settings; --overwrite scores again")
         _report(json.loads(storage.read_text(storage.join(settings.output, SUMMARY))), settings.output)
         return
-    with cluster(settings.address):
+    with stage_cluster("score", settings):
         if not of_files:
             _check_origin(settings, files, new=state == "new", scorer=source.identity())
         rows, errors = _score_files(files, settings, *placed(settings, source))

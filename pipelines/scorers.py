@@ -9,7 +9,7 @@ from wildreward.callable_scorer import CallableScorer
 from wildreward.chat_template import read_chat_template
 from wildreward.checkpoint import check_files
 from wildreward.errors import UsageError
-from wildreward.resources import Ask, require
+from wildreward.resources import Ask, gpus_now, require, takes_gpus
 from wildreward.scorer import CheckpointScorer, ScorerSource
 from wildreward.settings.scoring import ScoringSettings
 
@@ -57,16 +57,11 @@ def placed(settings: ScoringSettings, source: ScorerSource) -> tuple[ScorerSourc
     """The recipe for the device it gets on the connected cluster, and its place there.
 
     A checkpoint takes the GPUs there are; a callable takes one a copy only with --device cuda; a running scorer none.
-    Raises UsageError for cuda without a GPU.
+    Raises WildrewardError for cuda on a cluster that has no GPU and gets none.
     """
-    import ray
-
-    gpus = int(ray.cluster_resources().get("GPU", 0))
-    if settings.device == "cuda" and not gpus:
-        raise UsageError("--device cuda: the cluster has no GPU; allowed are auto and cpu")
-    takes_gpus = settings.device == "cuda" or (settings.device == "auto" and isinstance(source, CheckpointScorer))
-    on_gpu = bool(gpus) and takes_gpus and not isinstance(source, ServedScorer)
-    replicas = settings.replicas or (gpus if on_gpu else 1)
+    device = "cpu" if settings.device == "auto" and not isinstance(source, CheckpointScorer) else settings.device
+    on_gpu = takes_gpus(device) and not isinstance(source, ServedScorer)
+    replicas = settings.replicas or (max(1, int(gpus_now())) if on_gpu else 1)
     threads = settings.threads or max(1, (os.cpu_count() or 1) // replicas)
     if isinstance(source, CheckpointScorer):
         source = replace(source, device="cuda" if on_gpu else "cpu")

@@ -87,7 +87,8 @@ def write_rows(settings: LabelSettings, staging: str) -> Funnel:
         raise DataError(too_bad)
     if rounds(settings):
         reasons = drop_reasons([data for data, _ in made], total.rows.total(), settings)
-        made = [_drop.remote(data, counts, why, settings) for (data, counts), why in zip(made, reasons, strict=True)]
+        drop = _drop.options(name="DropAlikeRows")
+        made = [drop.remote(data, counts, why, settings) for (data, counts), why in zip(made, reasons, strict=True)]
         total = _counted("label: rows that stay", made)
     RowMetrics().add(total.rows.total(), total.funnel.dropped)
     parts = plan_parts(total, settings.test_rows)

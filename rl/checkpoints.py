@@ -1,6 +1,8 @@
 """The state of a run in its output (local, s3://, any fsspec URL): checkpoints that are there whole or not at all.
 
-    <output>/checkpoints/step_000020/{policy/, optimizer and weights of the learner, behind.pkl, state.json}
+    <output>/checkpoints/step_000020/{policy/, ds/, reference/, behind/, state.json}
+
+policy/ and ds/ are the learner's (rl/learner_checkpoint.py), reference/ and behind/ weights as they travel.
 
 All randomness is a pure function of (seed, step), so the step is also the position in the prompts and the random state.
 Locally a checkpoint gets its name when it is complete; in an object store, which has no renames, when it has its

@@ -1,44 +1,56 @@
 """The roles of online DPO as Ray actors: started, called, and replaced when they die.
 
 Rollout engines, scorers and the reference keep nothing between calls that a call does not bring along, so Ray may
-restart them and repeat the call (`max_task_retries`). The learner is the only one with a memory: when it dies the run
-stops, and the same command continues from the last checkpoint.
+restart them and repeat the call (`max_task_retries`). The learner is the only one with a memory: when a worker of it
+dies the run stops, and the same command continues from the last checkpoint.
 """
 
 import hashlib
-import pickle
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import ray
 from ray.exceptions import RayActorError, RayTaskError
 
-from rl.learner import Learner, Monitored, TrainPair
+from rl.checkpoints import fetched, staged
+from rl.failures import translated
+from rl.learner import Monitored, TrainPair
+from rl.learner_group import LearnerGroup
+from rl.placement import actor_options, asks
 from rl.reference import ReferenceWorker
 from rl.rollout import EngineOptions, RolloutWorker, Sampling, Timed
 from rl.scorer import Rewards, ScorerWorker
 from rl.scoring import RunScorers
+from rl.weights import Weights, read, write
 from wildreward import storage
 from wildreward.dpo import PolicySequence
-from wildreward.errors import CheckpointError, DataError, WildrewardError
+from wildreward.errors import CheckpointError, DataError
 from wildreward.pairs import Completion
+from wildreward.policy_lora import check_targets
 from wildreward.prompt_store import PolicyPrompt
-from wildreward.resources import Ask, require
+from wildreward.resources import require
 from wildreward.settings.dpo import DpoSettings
 
 RESTARTS = 3
-BEHIND = "behind.pkl"
+AGAIN = {"max_restarts": RESTARTS, "max_task_retries": RESTARTS}
+"""Of actors that Ray may start again, and repeat their call."""
+
+BEHIND = "behind"
 """In a checkpoint: the weights before the newest, where the next rollouts are to be written with those."""
+
+REFERENCE = "reference"
+"""In a checkpoint: the reference, where it is no longer the starting policy."""
 
 
 @dataclass(frozen=True)
 class WeightsAt:
-    """Weights of a version, by reference; None are the starting policy's."""
+    """Weights of a version, whose buckets are references; None are the starting policy's."""
 
     version: int = 0
-    ref: Any = None
+    weights: Weights | None = None
 
 
 @dataclass(frozen=True)
@@ -74,7 +86,7 @@ class Roles:
 
     def __init__(self, settings: DpoSettings, scorers: RunScorers) -> None:
         self.settings = settings
-        _check_room(settings, scorers)
+        _check(settings, scorers)
         options = EngineOptions(
             settings.policy,
             settings.device,
@@ -83,20 +95,24 @@ class Roles:
             settings.trust_remote_code,
             settings.max_prompt_tokens + settings.max_new_tokens,
         )
-        place = _placement(settings)
-        again = place | {"max_restarts": RESTARTS, "max_task_retries": RESTARTS}
+        engine, reference = (actor_options(settings, role) | AGAIN for role in ("rollout", "reference"))
         self.engines = [
-            _actor(RolloutWorker, again, settings.rollout, options) for _ in range(settings.rollout_engines)
+            _actor(RolloutWorker, engine, settings.rollout, options) for _ in range(settings.rollout_engines)
         ]
         self.scorers = [_scorer(settings, scorers.reward, settings.handle) for _ in range(settings.scorers)]
         self.second = [_scorer(settings, scorers.second, settings.eval_handle)] if scorers.second else []
-        self.reference = _actor(ReferenceWorker, again, options, settings.micro_batch_tokens)
-        self.learner = _actor(Learner, place, settings)
-        self.current = WeightsAt()
-        _get([actor.start.remote() for actor in self._actors()])
+        copies = 0 if settings.lora_rank else 1
+        self.references = [
+            _actor(ReferenceWorker, reference, options, settings.micro_batch_tokens) for _ in range(copies)
+        ]
+        self.learner = LearnerGroup(settings, actor_options(settings, "learner"))
+        self.current = self.reference = WeightsAt()
+        started = [actor.start.remote() for actor in self._replaceable()]
+        self.learner.start()
+        _get(started)
 
-    def _actors(self) -> list[Any]:
-        return [*self.engines, *self.scorers, *self.second, self.reference, self.learner]
+    def _replaceable(self) -> list[Any]:
+        return [*self.engines, *self.scorers, *self.second, *self.references]
 
     @property
     def version(self) -> int:
@@ -114,15 +130,16 @@ class Roles:
 
         Those of an `evaluation` are scored by the second scorer too.
 
-        Calls are cut by prompt position and each has its own seed: which engine serves one does not change its result.
+        Each prompt has a seed of its own: how calls are cut and which engine serves one does not change its result.
         """
         size, weights = self.settings.rollout_batch_prompts, weights or self.current
         rollouts, rewards, second = [], [], []
         for number, start in enumerate(range(0, len(prompts), size)):
             part = prompts[start : start + size]
             engine, scorer = self.engines[number % len(self.engines)], self.scorers[number % len(self.scorers)]
+            seeds = [derive(*seed, start + place) for place in range(len(part))]
             rollout = engine.generate.remote(
-                [item.ids for item in part], sampling, derive(*seed, number), weights.version, weights.ref
+                [item.ids for item in part], sampling, seeds, weights.version, weights.weights
             )
             rollouts.append(rollout)
             messages = [item.prompt.messages for item in part]
@@ -159,49 +176,77 @@ class Roles:
         return dict(zip(named, _get([actor.describe.remote() for actor in named.values()]), strict=True))
 
     def reference_logps(self, sequences: Sequence[PolicySequence]) -> Timed:
-        return _get(self.reference.logps.remote(sequences))
+        reference = self.reference
+        if not self.references:
+            found: Timed = self.learner.call("reference_logps", sequences, reference.weights)
+            return found
+        return _get(self.references[0].logps.remote(sequences, reference.version, reference.weights))
 
     def learn(self, pairs: Sequence[TrainPair], monitored: Sequence[Monitored]) -> Timed:
         """One step of the learner; from then on `order` writes with the new weights."""
-        result = _get(self.learner.step.remote(pairs, monitored))
-        if pairs:
-            self._publish(self.version + 1)
-        return result
+        result: Timed = self.learner.call("step", pairs, monitored)
+        if not pairs:
+            return result
+        started = time.perf_counter()
+        self._publish(self.version + 1)
+        if self._refreshed_at(self.version) == self.version:
+            self.reference = self.current
+        return replace(result, value=result.value | {"seconds/weights": time.perf_counter() - started})
 
     def save(self, directory: str) -> None:
-        _get(self.learner.save.remote(directory))
+        self.learner.call("save", directory)
+        if self.reference.version:
+            _keep(directory, REFERENCE, self.reference)
 
     def load(self, directory: str, version: int) -> None:
-        _get(self.learner.load.remote(directory))
+        """What `save` kept. Raises CheckpointError."""
+        self.learner.call("load", directory)
         if version:
             self._publish(version)
+        if since := self._refreshed_at(version):
+            self.reference = _kept(directory, REFERENCE, since)
+
+    def _refreshed_at(self, version: int) -> int:
+        """The version that is the reference once the policy has this one."""
+        steps = self.settings.reference_refresh_steps
+        return version - version % steps if steps else 0
 
     def save_behind(self, directory: str, behind: WeightsAt) -> None:
         """Keep the weights that the next rollouts are written with, where `save` and the start do not have them."""
-        if behind.version in (0, self.version):
-            return
-        with storage.writing(storage.join(directory, BEHIND)) as handle:
-            pickle.dump(_get(behind.ref), handle, protocol=5)
+        if behind.version not in (0, self.version):
+            _keep(directory, BEHIND, behind)
 
     def load_behind(self, directory: str, version: int) -> WeightsAt:
         """What `save_behind` kept. Raises CheckpointError."""
         if version == self.version:
             return self.current
-        if version == 0:
-            return WeightsAt()
-        try:
-            with storage.open_file(storage.join(directory, BEHIND)) as handle:
-                return WeightsAt(version, ray.put(pickle.load(handle)))
-        except (DataError, OSError, EOFError, pickle.UnpicklingError) as error:
-            raise CheckpointError(f"{directory}/{BEHIND}: cannot be read: {error}") from error
+        return _kept(directory, BEHIND, version) if version else WeightsAt()
 
     def close(self) -> None:
-        for actor in self._actors():
+        for actor in self._replaceable():
             ray.kill(actor)
+        self.learner.kill()
 
     def _publish(self, version: int) -> None:
-        """The learner's weights become an object; engines fetch it with the next call that needs it."""
-        self.current = WeightsAt(version, self.learner.weights.remote())
+        """The learner's weights become objects; engines fetch them with the next call that needs them."""
+        self.current = WeightsAt(version, self.learner.call("weights"))
+
+
+def _keep(directory: str, name: str, kept: WeightsAt) -> None:
+    """Write weights into a checkpoint, a bucket in memory at a time."""
+    assert kept.weights is not None, "the start's weights are the policy's own"
+    with staged(storage.join(directory, name)) as path:
+        write(kept.weights, path)
+
+
+def _kept(directory: str, name: str, version: int) -> WeightsAt:
+    """Raises CheckpointError naming what is not there or cannot be read."""
+    place = storage.join(directory, name)
+    try:
+        with fetched(place) as path:
+            return WeightsAt(version, read(path, ray.put))
+    except (DataError, OSError, ValueError, KeyError) as error:
+        raise CheckpointError(f"{place}: cannot be read: {error}") from error
 
 
 def derive(*parts: Any) -> int:
@@ -218,49 +263,21 @@ def _actor(cls: type, options: dict[str, Any], *args: Any) -> Any:
 
 
 def _scorer(settings: DpoSettings, factory: Any, handle: str | None) -> Any:
-    again = _scorer_place(settings, handle) | {"max_restarts": RESTARTS, "max_task_retries": RESTARTS}
-    return _actor(ScorerWorker, again, factory, settings.threads)
+    place = actor_options(settings, "scorer", is_client=handle is not None)
+    return _actor(ScorerWorker, place | AGAIN, factory, settings.threads)
 
 
-def _placement(settings: DpoSettings) -> dict[str, Any]:
-    gpus = settings.gpus_per_actor if settings.device == "cuda" else 0
-    return {"num_cpus": settings.cpus_per_actor, "num_gpus": gpus}
-
-
-def _scorer_place(settings: DpoSettings, handle: str | None) -> dict[str, Any]:
-    """The client of a running application takes nothing: the application has its own place."""
-    return {"num_cpus": 0, "num_gpus": 0} if handle else _placement(settings)
-
-
-def _check_room(settings: DpoSettings, scorers: RunScorers) -> None:
-    """An actor that fits nowhere would wait for ever, silently. Raises WildrewardError naming the shortfall."""
-    own, reward, second = (
-        _placement(settings),
-        _scorer_place(settings, settings.handle),
-        _scorer_place(settings, settings.eval_handle),
-    )
-    asks = {
-        "rollout engine": (settings.rollout_engines, own),
-        "scorer": (settings.scorers, reward),
-        "second scorer": (int(scorers.second is not None), second),
-        "reference": (1, own),
-        "learner": (1, own),
-    }
-    each = [
-        Ask(what, count, {"CPU": place["num_cpus"], "GPU": place["num_gpus"]})
-        for what, (count, place) in asks.items()
-        if count
-    ]
-    require("dpo", each)
+def _check(settings: DpoSettings, scorers: RunScorers) -> None:
+    """Raises UsageError for adapters' targets that the policy lacks, WildrewardError where an actor would wait for ever
+    for what the cluster cannot give."""
+    if settings.lora_rank:
+        check_targets(settings)
+    require("dpo", asks(settings, second_scorer=scorers.second is not None))
 
 
 def _get(refs: Any) -> Any:
     """`ray.get`, with a remote failure raised as what it was."""
     try:
         return ray.get(refs)
-    except RayTaskError as error:
-        if isinstance(error.cause, WildrewardError):
-            raise error.cause from None
-        raise WildrewardError(f"an actor failed: {error}") from error
-    except RayActorError as error:
-        raise WildrewardError(f"an actor died; the same command continues from the last checkpoint: {error}") from error
+    except (RayTaskError, RayActorError) as error:
+        raise translated(error) from error

@@ -7,12 +7,12 @@ with a replica's resources before any running replica is touched.
 import asyncio
 import json
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from serve.schema import RequestError, ScoreRequest
 from serve.tokens import token_digests
 from wildreward.errors import CheckpointError, WildrewardError
+from wildreward.fetched import described, has_weights
 from wildreward.settings.serve import ServeSettings
 
 if TYPE_CHECKING:
@@ -32,12 +32,12 @@ def check_files(settings: ServeSettings) -> None:
     from wildreward.chat_template import check_given
 
     token_digests(settings)
-    directory = Path(settings.checkpoint)
+    directory = described(settings.checkpoint)
     if not directory.exists():
         raise CheckpointError(f"--checkpoint {settings.checkpoint}: no such directory")
     if not (directory / "config.json").is_file():
         raise CheckpointError(f"--checkpoint {settings.checkpoint}: no config.json in it: not a checkpoint directory")
-    if not any(directory.glob("*.safetensors")):
+    if not has_weights(settings.checkpoint):
         raise CheckpointError(f"--checkpoint {settings.checkpoint}: no *.safetensors in it: no weights to load")
     try:
         json.loads((directory / "config.json").read_text(encoding="utf-8"))
@@ -97,7 +97,7 @@ def score_once(settings: ServeSettings) -> dict[str, Any]:
 
     # CPUs are not asked for: the task is short, and a full cluster must be able to take an update.
     task = ray.remote(num_cpus=0, num_gpus=settings.gpus_per_replica, max_retries=0)(_load_and_score)
-    answer = task.remote(settings.model_dump(mode="json"))
+    answer = task.options(name="TryCheckpoint").remote(settings.model_dump(mode="json"))
     try:
         meaning: dict[str, Any] = ray.get(answer, timeout=settings.start_timeout_s)
     except GetTimeoutError:

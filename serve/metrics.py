@@ -10,6 +10,7 @@ from typing import Any
 from ray.serve.metrics import Counter, Gauge, Histogram
 
 from serve.schema import ModelInfo
+from wildreward.logs import RUN_TAG, of_run
 
 PREFIX = "wildreward_serve"
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
@@ -32,8 +33,8 @@ class ServeMetrics:
         self._batch_tokens = _histogram("batch_tokens", "Tokens of a batch, without padding", TOKENS)
         self._wait_s = _histogram("queue_wait_seconds", "How long the oldest of a batch waited for it", SECONDS)
         self._model_s = _histogram("model_seconds", "One batch in the model", SECONDS)
-        self._inside = Gauge(f"{PREFIX}_in_flight", "Scoring requests inside the replica")
-        self._model = Gauge(f"{PREFIX}_model_info", "1 for the loaded model", tag_keys=MODEL_TAGS)
+        self._inside = of_run(Gauge(f"{PREFIX}_in_flight", "Scoring requests inside the replica", tag_keys=(RUN_TAG,)))
+        self._model = of_run(Gauge(f"{PREFIX}_model_info", "1 for the loaded model", tag_keys=(*MODEL_TAGS, RUN_TAG)))
 
     def request(self, path: str, status: int, seconds: float, transport: str = "http") -> None:
         route = path if path in ROUTES else "other"
@@ -67,8 +68,8 @@ def metrics() -> ServeMetrics:
 
 
 def _counter(name: str, meaning: str, *tags: Any) -> Counter:
-    return Counter(f"{PREFIX}_{name}", meaning, tag_keys=tags)
+    return of_run(Counter(f"{PREFIX}_{name}", meaning, tag_keys=(*tags, RUN_TAG)))
 
 
 def _histogram(name: str, meaning: str, edges: tuple[float, ...], *tags: Any) -> Histogram:
-    return Histogram(f"{PREFIX}_{name}", meaning, boundaries=list(edges), tag_keys=tags)
+    return of_run(Histogram(f"{PREFIX}_{name}", meaning, boundaries=list(edges), tag_keys=(*tags, RUN_TAG)))

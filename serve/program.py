@@ -19,7 +19,7 @@ from serve.address import http_address, reachable, warn_if_open
 from serve.canary import check_files
 from serve.tokens import environment_digests, token_digests
 from wildreward import storage
-from wildreward.cluster import cluster
+from wildreward.cluster import stage_cluster
 from wildreward.errors import UsageError, WildrewardError
 from wildreward.progress import Progress
 from wildreward.resources import Ask, require
@@ -39,7 +39,7 @@ def run(settings: ServeSettings) -> None:
         raise UsageError("--detach: a local cluster ends with this command; give --address of one that stays")
     if settings.output:
         storage.write_text(storage.join(settings.output, "settings.yaml"), settings.to_yaml())
-    with cluster(settings.address):
+    with stage_cluster("serve", settings, here_only={"output"}):
         each = {"CPU": settings.cpus_per_replica, "GPU": settings.gpus_per_replica}
         require("serve", [Ask("replica", max(1, settings.min_replicas), each)])
         was_there = _is_running(settings.app_name)

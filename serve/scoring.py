@@ -26,6 +26,7 @@ from serve.schema import (
 from serve.status import Latencies
 from wildreward.checkpoint import fingerprint
 from wildreward.errors import DataError
+from wildreward.fetched import is_url
 from wildreward.preference import probability_better, probability_tied
 from wildreward.scale import class_names
 from wildreward.settings.serve import ServeSettings
@@ -188,7 +189,7 @@ def describe(model: "RewardModel", settings: ServeSettings) -> ModelInfo:
     described = model.describe()
     known = {name: described[name] for name in ModelInfo.model_fields if name in described}
     return ModelInfo(
-        id=model_id(Path(settings.checkpoint), settings.template, model.template.chat_template),
+        id=model_id(settings.checkpoint, settings.template, model.template.chat_template),
         too_long=settings.too_long,
         levels=class_names(described["num_classes"]),
         chat_template=model.template.chat_template,
@@ -196,8 +197,9 @@ def describe(model: "RewardModel", settings: ServeSettings) -> ModelInfo:
     )
 
 
-def model_id(directory: Path, template: str | None = None, chat_source: str | None = None) -> str:
+def model_id(checkpoint: str, template: str | None = None, chat_source: str | None = None) -> str:
     """Directory name and 12 hex digits of a hash over all of the checkpoint's files, and the template given with it."""
-    if not directory.is_dir():
-        return directory.as_posix()
-    return f"{directory.resolve().name}@{fingerprint(str(directory), template, chat_source)[:12]}"
+    if not is_url(checkpoint) and not Path(checkpoint).is_dir():
+        return checkpoint
+    name = checkpoint.rstrip("/").rsplit("/", 1)[-1] if is_url(checkpoint) else Path(checkpoint).resolve().name
+    return f"{name}@{fingerprint(checkpoint, template, chat_source)[:12]}"

@@ -16,6 +16,7 @@ from serve.fair_queue import FairQueue
 from serve.metrics import metrics
 from serve.schema import RequestError
 from wildreward.errors import CheckpointError
+from wildreward.fetched import local_copy
 from wildreward.settings.serve import ServeSettings
 
 if TYPE_CHECKING:
@@ -44,9 +45,10 @@ def reward_model_without_weights(settings: ServeSettings) -> "RewardModel":
     from wildreward.reward_model import RewardModel, template_of
 
     chat_source = read_chat_template(settings.chat_template)
-    found = template_of(Path(settings.checkpoint), settings.template, chat_source)
-    config = AutoConfig.from_pretrained(settings.checkpoint, trust_remote_code=settings.trust_remote_code)
-    tokenizer = load_tokenizer(settings.checkpoint, settings.trust_remote_code)
+    directory = local_copy(settings.checkpoint)
+    found = template_of(Path(directory), settings.template, chat_source)
+    config = AutoConfig.from_pretrained(directory, trust_remote_code=settings.trust_remote_code)
+    tokenizer = load_tokenizer(directory, settings.trust_remote_code)
     config.pad_token_id = pad_id(tokenizer)
     with torch.device("meta"):
         backbone = AutoModelForSequenceClassification.from_config(
@@ -147,7 +149,7 @@ def _start(settings: ServeSettings, max_tokens: int, config: Any) -> Any:
     from wildreward.shared_prefix import can_share
 
     given = {
-        "model": str(Path(settings.checkpoint)),
+        "model": local_copy(settings.checkpoint),
         "runner": "pooling",
         "dtype": settings.dtype,
         "max_model_len": max_tokens,

@@ -21,8 +21,8 @@ WRITING_FRAC = 0.05
 SHOWN = ("loss", "lr", "grad_norm", "tokens_per_s", "padding_frac", "mfu")
 
 
-class Journal:
-    """Holds records until the driver takes them. Made an actor by `journal_actor`."""
+class TrainJournal:
+    """Holds records until the driver takes them. Its name is what the Ray dashboard shows."""
 
     def __init__(self) -> None:
         self._records: list[dict[str, Any]] = []
@@ -44,9 +44,12 @@ class Journal:
 
 
 def journal_actor() -> Any:
+    """On the driver's node, so that it is lost with the driver alone."""
     import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    return ray.remote(num_cpus=0)(Journal).remote()
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+    return ray.remote(num_cpus=0)(TrainJournal).options(scheduling_strategy=here).remote()
 
 
 class Scribe:

@@ -16,7 +16,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,10 +25,10 @@ from train.packed import is_packed
 from wildreward import run_directory, storage, trackers
 from wildreward.batching import steps_per_epoch
 from wildreward.checkpoint import copy_checkpoint
-from wildreward.cluster import cluster
+from wildreward.cluster import stage_cluster
 from wildreward.errors import CheckpointError, DataError, TrainingError, UsageError, WildrewardError
 from wildreward.labelling import label_lines
-from wildreward.resources import Ask, require
+from wildreward.resources import Ask, require, takes_gpus
 from wildreward.settings.train import SELECT_MODES, TrainSettings
 from wildreward.template import InputTemplate
 from wildreward.validation import UNDEFINED
@@ -41,7 +40,6 @@ OWNED = (
     "checkpoint", "last", "metrics.jsonl", "report.html", "figures", "tensorboard", "tokens", "run", "wandb",
     trackers.RUNS,
 )  # fmt: skip
-FREE = frozenset({"cpus_per_worker", "threads", "worker_failures", "keep_state", "track"})
 RUN_NAME = "run"
 TOLD = {"calibration": "calibration_said", "report": "report"}
 
@@ -53,14 +51,14 @@ def run(settings: TrainSettings) -> None:
     files = tokens.inspect(tokens.resolve(settings.input), settings.labelling)
     backbone = open_backbone(settings)
     tokens.check_split("training", files)
-    state = run_directory.open_run(settings, OWNED, FREE)
+    state = run_directory.open_run(settings, OWNED)
     if state == "done":
         print(f"train: {settings.output} is done already; --overwrite trains again")
         _show(run_directory.facts(settings.output))
         return
     for line in label_lines(tokens.counts_of(files), settings.labelling):
         print(f"train: {line}")
-    with cluster(settings.address):
+    with stage_cluster("train", settings):
         worker = _resources(settings, use_gpu(settings))
         require("train", [Ask("training worker", settings.workers, worker)])
         data = prepare(settings, files, backbone, storage.join(settings.output, "tokens"))
@@ -231,11 +229,7 @@ def _run_config(**options: Any) -> Any:
 
 def use_gpu(settings: TrainSettings) -> bool:
     """Whether workers get a GPU each; `resources.require` says whether the cluster can give them."""
-    import ray
-
-    if settings.device == "auto":
-        return bool(ray.cluster_resources().get("GPU", 0) >= settings.workers)
-    return settings.device == "gpu"
+    return takes_gpus(settings.device, settings.workers)
 
 
 def _resources(settings: TrainSettings, gpu: bool) -> dict[str, float]:
@@ -295,7 +289,9 @@ def _export(
     """Publish a checkpoint of the run as <output>/`name`, calibrated where there is a calibrator; where it is."""
     target = storage.join(settings.output, name)
     with checkpoint.as_directory() as directory, _exported(settings, data.template, Path(directory)) as hf:
-        _publish(hf, target, partial(calibrator, Path(directory)) if calibrator else None)
+        if calibrator:
+            calibrator.fit(Path(directory), hf)
+        _publish(hf, target, calibrator.write if calibrator else None)
     return target
 
 

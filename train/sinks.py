@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from wildreward import storage, trackers
+from wildreward.logs import RUN_TAG, of_run
 from wildreward.settings.train import TrainSettings
 from wildreward.sinks import Sink, numbers
 
@@ -55,13 +56,14 @@ class RayMetrics:
     def __init__(self, output: str) -> None:
         from ray.util.metrics import Counter, Gauge
 
-        self._gauges = {name: Gauge(f"{PREFIX}_{name}", meaning, tag_keys=("run",)) for name, meaning in GAUGES.items()}
-        self._validation = Gauge(
-            f"{PREFIX}_validation", "Last value of each validation metric", tag_keys=("run", "metric")
-        )
-        self._tokens = Counter(
-            f"{PREFIX}_tokens", "Tokens read since the run began, without padding", tag_keys=("run",)
-        )
+        keys = ("run", RUN_TAG)
+        self._gauges = {
+            name: of_run(Gauge(f"{PREFIX}_{name}", meaning, tag_keys=keys)) for name, meaning in GAUGES.items()
+        }
+        said = "Last value of each validation metric"
+        self._validation = of_run(Gauge(f"{PREFIX}_validation", said, tag_keys=(*keys, "metric")))
+        said = "Tokens read since the run began, without padding"
+        self._tokens = of_run(Counter(f"{PREFIX}_tokens", said, tag_keys=keys))
         self._run, self._seen = {"run": output}, 0
         self._last: dict[str, Mapping[str, Any]] = {"train": {}, "validation": {}}
 

@@ -158,7 +158,7 @@ def tokenise(plan: Sequence[Shard], directory: str, template: InputTemplate, tok
     import ray
 
     # Spread over nodes, and outside the placement group of a trial of Tune, which has no room for work.
-    task = ray.remote(write_shard).options(scheduling_strategy="SPREAD")
+    task = ray.remote(write_shard).options(scheduling_strategy="SPREAD", name="TokeniseRows")
     shared, kind = ray.put(tokenizer), ray.put(template)
     missing = [shard for shard in plan if not storage.exists(storage.join(directory, shard.name))]
     with Progress("tokenising rows", total=sum(shard.rows for shard in plan)) as progress:

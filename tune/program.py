@@ -23,7 +23,7 @@ from tune.resources import TRIAL_CPUS, Placement, place, supply
 from tune.results import Row, best_settings, rows_of, show, write_results
 from tune.trial import Sweep, run_trial, tokenised, tokens_key
 from wildreward import run_directory, search_space, storage, sweep_report
-from wildreward.cluster import cluster
+from wildreward.cluster import stage_cluster
 from wildreward.errors import UsageError, WildrewardError
 from wildreward.settings.base import find_config, read_yaml
 from wildreward.settings.train import TrainSettings
@@ -33,7 +33,6 @@ OWNED = (
     "sweep", "trials", "tokens", "results.parquet", "best.yaml", "report.html", "parallel_coordinates.png",
     "importance.png",
 )  # fmt: skip
-FREE = frozenset({"max_concurrent_trials", "checkpoint_trials"})
 TRAIN_PRESETS = Path(__file__).resolve().parent.parent / "train" / "presets"
 
 Plan = dict[str, search_space.Trial]
@@ -46,11 +45,11 @@ def run(settings: TuneSettings) -> None:
     base = base_settings(settings)
     plan = plan_of(settings, base)
     _check_input(base)
-    if run_directory.open_run(settings, OWNED, FREE) == "done":
+    if run_directory.open_run(settings, OWNED) == "done":
         print(f"tune: {settings.output} is done already; --overwrite sweeps again")
         show(run_directory.facts(settings.output), settings.metric)
         return
-    with cluster(settings.address):
+    with stage_cluster("tune", settings):
         trials = sweep(settings, base, plan)
     facts = report(settings, base, trials)
     if facts["best"] is None:
@@ -100,7 +99,7 @@ def sweep(settings: TuneSettings, base: Mapping[str, Any], plan: Plan) -> list[T
     """Run what is left of the sweep. Raises KeyboardInterrupt when it was stopped by hand."""
     from tune.watch import Board, watching
 
-    placement = place(settings, TrainSettings.parse(base), supply(), len(plan))
+    placement = place(settings, TrainSettings.parse(base), supply(TrainSettings.parse(base)), len(plan))
     print(f"tune: {placement.text}", flush=True)
     shared = Sweep(base, settings.output, placement.threads, settings.checkpoint_trials)
     _tokenise(shared, plan)

@@ -4,11 +4,15 @@ import os
 from dataclasses import dataclass
 
 from wildreward.errors import UsageError
+from wildreward.resources import most
 from wildreward.settings.train import TrainSettings
 from wildreward.settings.tune import TuneSettings
 
 TRIAL_CPUS = 0.01
 """Nearly nothing for the trial itself: its Ray Train workers reserve what they need. 0 is refused."""
+
+PLENTY = 1e6
+"""Stands for any number, where an autoscaler knows no limit."""
 
 
 @dataclass(frozen=True)
@@ -60,15 +64,27 @@ def place(settings: TuneSettings, base: TrainSettings, supply: Supply, trials: i
     return Placement(at_a_time, threads, text)
 
 
-def supply() -> Supply:
-    """Of the cluster that is connected. A local one has more CPU slots than cores; elsewhere a slot is a core."""
+def supply(base: TrainSettings) -> Supply:
+    """Of the cluster that is connected, and of what its autoscaler may add where a trial does not fit without.
+
+    A local cluster has more CPU slots than cores; elsewhere a slot is a core.
+    """
     import ray
     from ray.util import get_node_ip_address
 
-    resources, here = ray.cluster_resources(), get_node_ip_address()
+    here = get_node_ip_address()
     cores = 0
     for node in ray.nodes():
         if node["Alive"]:
             slots = int(node["Resources"].get("CPU", 0))
             cores += min(slots, os.cpu_count() or 1) if node["NodeManagerAddress"] == here else slots
-    return Supply(resources.get("CPU", 0), resources.get("GPU", 0), max(1, cores))
+    gpus = _enough("GPU", base.workers if base.device == "gpu" else 0)
+    return Supply(_enough("CPU", base.workers * base.cpus_per_worker + TRIAL_CPUS), gpus, max(1, cores))
+
+
+def _enough(name: str, needed: float) -> float:
+    """What is there now, or what could be there where that is too little."""
+    import ray
+
+    now = float(ray.cluster_resources().get(name, 0))
+    return now if now >= needed else min(most(name), PLENTY)

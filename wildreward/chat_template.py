@@ -59,7 +59,7 @@ def check_given(directory: Path, template: str | None, chat_template: str | None
         raise CheckpointError(f"{directory}: no {FILE_NAME}; without one give --template FILE or --chat-template FILE")
     check_files(str(directory), template, read_chat_template(chat_template))
     if template != CHAT and chat_template is None:
-        InputTemplate.load(Path(template) if template else directory)
+        InputTemplate.load(template or directory)
 
 
 def check_renders(template: InputTemplate, tokenizer: Any, name: str) -> None:

@@ -16,20 +16,20 @@ from typing import Any
 
 from wildreward import storage
 from wildreward.errors import CheckpointError, UsageError
+from wildreward.fetched import SUFFIXES, described, is_url, local_copy, marks_of
 from wildreward.template import FILE_NAME
 
 CONFIG = "config.json"
 CHAT = "chat"
 """What --template may say besides a file: the tokenizer's own chat template."""
 
-SUFFIXES = frozenset({".json", ".safetensors", ".bin", ".txt", ".jinja", ".model", ".py"})
-"""Files that make the scores. Others (logs, optimizer states) may come and go."""
-
 _HASHED_AT_ONCE = 4
 
 
 def is_directory_name(name: str) -> bool:
-    """Whether this is meant as a path; a hub id is `owner/name` and no directory here."""
+    """Whether this is meant as a path or URL; a hub id is `owner/name` and no directory here."""
+    if is_url(name):
+        return True
     path = Path(name)
     return path.is_dir() or path.is_absolute() or name.startswith(".") or name.count("/") != 1
 
@@ -42,7 +42,10 @@ def check_files(name: str, template: str | None, chat_source: str | None = None)
         raise UsageError(f"--template {template}: no such file; allowed are a template file and {CHAT!r}")
     if not is_directory_name(name):
         return
-    path = Path(name)
+    try:
+        path = described(name)
+    except CheckpointError as error:
+        raise UsageError(f"--checkpoint {error}") from error
     if not path.is_dir():
         raise UsageError(f"--checkpoint {name}: no such directory")
     if not (path / CONFIG).is_file():
@@ -73,9 +76,9 @@ def _config(directory: Path) -> dict[str, Any]:
 
 
 def local_directory(name: str) -> Path:
-    """The directory, or the snapshot of a hub id, its safetensors downloaded if need be. Raises CheckpointError."""
+    """The directory, or what was fetched to this machine of a URL or hub id. Raises CheckpointError."""
     if is_directory_name(name):
-        return Path(name)
+        return Path(local_copy(name))
     from huggingface_hub import snapshot_download
 
     with _hub_errors(name):
@@ -110,9 +113,10 @@ def copy_checkpoint(source: Path, target: str, adjust: Callable[[Path], None] | 
 
 
 def fingerprint(name: str, template: str | None = None, chat_source: str | None = None) -> str:
-    """32 hex digits over the checkpoint's files and the template given with it; of a hub id over its commit.
+    """32 hex digits over the checkpoint's files and the template given with it; of a hub id over its commit, of a URL
+    over sizes and ETags.
 
-    Every byte is read: a run that trains only the head leaves most of the weights as they were.
+    Of a directory every byte is read: a run that trains only the head leaves most of the weights as they were.
     """
     digest = hashlib.blake2b(digest_size=16)
     for line in _lines(name):
@@ -127,6 +131,8 @@ def fingerprint(name: str, template: str | None = None, chat_source: str | None 
 def _lines(name: str) -> list[str]:
     if not is_directory_name(name):
         return [f"{name}@{_hub_commit(name)}"]
+    if is_url(name):
+        return [f"{file} {mark}\n" for file, mark in marks_of(name).items()]
     files = sorted(path for path in Path(name).iterdir() if path.suffix in SUFFIXES)
     with ThreadPoolExecutor(_HASHED_AT_ONCE) as pool:
         return [f"{path.name} {digest}\n" for path, digest in zip(files, pool.map(_digest, files), strict=True)]

@@ -9,13 +9,15 @@ import importlib
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wildreward import __version__
 from wildreward.errors import UsageError, WildrewardError
+from wildreward.logs import logged
 
 if TYPE_CHECKING:
     from wildreward.settings.base import StageSettings
@@ -143,30 +145,60 @@ STAGES = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code: 0 done, 1 failure, 2 usage, 130 interrupted."""
     argv = list(sys.argv[1:] if argv is None else argv)
+    if not argv or argv[0] in {"-h", "--help", "help"}:
+        print(_overview())
+        return 0 if argv else 2
+    if argv[0] in {"-V", "--version"}:
+        print(f"wildreward {__version__}")
+        return 0
+    with _ending() as end:
+        stage = _stage(argv[0])
+        settings = read_settings(stage, argv[1:])
+        with logged(stage.name, settings.log_format), _ending() as inner:
+            run_settings(stage, settings)
+        end.code = inner.code
+    return end.code
+
+
+class _End:
+    code = 0
+
+
+@contextmanager
+def _ending() -> Iterator[_End]:
+    """Says a failure on stderr, and keeps its exit code."""
+    end = _End()
     try:
-        if not argv or argv[0] in {"-h", "--help", "help"}:
-            print(_overview())
-            return 0 if argv else 2
-        if argv[0] in {"-V", "--version"}:
-            print(f"wildreward {__version__}")
-            return 0
-        run_stage(argv[0], argv[1:])
+        yield end
     except WildrewardError as error:
         print(f"wildreward: error: {error}", file=sys.stderr)
-        return error.exit_code
+        end.code = error.exit_code
     except KeyboardInterrupt:
         print("wildreward: interrupted; the same command continues where it stopped", file=sys.stderr)
-        return 130
-    return 0
+        end.code = 130
+
+
+def _stage(name: str) -> Stage:
+    if name not in STAGES:
+        raise UsageError(f"unknown command {name!r}; commands are {', '.join(STAGES)}")
+    return STAGES[name]
 
 
 def run_stage(name: str, argv: Sequence[str]) -> None:
     """Parse the settings of one stage and run it in this process. Raises WildrewardError."""
-    stage = STAGES.get(name)
-    if stage is None:
-        raise UsageError(f"unknown command {name!r}; commands are {', '.join(STAGES)}")
+    stage = _stage(name)
     settings = read_settings(stage, argv)
+    with logged(name, settings.log_format):
+        run_settings(stage, settings)
+
+
+def run_settings(stage: Stage, settings: "StageSettings") -> None:
+    """Run a stage in this process, once its paths are found good. Raises WildrewardError."""
+    from wildreward.storage_checks import check_places
+
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    if not getattr(settings, "dry_run", False):
+        check_places(settings)
     stage.run()(settings)
 
 

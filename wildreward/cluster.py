@@ -1,16 +1,18 @@
 """Which Ray cluster a stage runs on: the one it is told of, the one it is already in, or a local one it starts.
 
-with cluster(settings.address):
+with stage_cluster("label", settings):
     ...
 """
 
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from wildreward import logs
 from wildreward.errors import UsageError, WildrewardError
+from wildreward.settings.base import StageSettings
 
 MIN_LOCAL_CPUS = 4
 """Ray's CPUs are slots, not cores. With the two slots of a small machine Ray Data's own actors starve the file listing,
@@ -42,6 +44,17 @@ def cluster(address: str | None = None) -> Iterator[None]:
         ray.shutdown()
 
 
+@contextmanager
+def stage_cluster(stage: str, settings: StageSettings, here_only: Collection[str] = ()) -> Iterator[None]:
+    """`cluster` for a stage's work, once its local paths are seen by all nodes, but those of the settings `here_only`,
+    which only this process opens. Raises WildrewardError naming the path and the node."""
+    from wildreward.shared_paths import require_shared
+
+    with cluster(settings.address):
+        require_shared(stage, settings, here_only)
+        yield
+
+
 def connect(address: str | None = None) -> None:
     """`ray.init` with our defaults. See `cluster`."""
     import ray
@@ -69,12 +82,23 @@ def _check_reachable(address: str) -> None:
         raise WildrewardError(f"--address {address}: no Ray cluster answers there: {error}") from None
 
 
+def _metadata() -> dict[str, str]:
+    """What `ray list jobs` and the dashboard show of the job."""
+    return {name.lower(): value for name, value in logs.worker_environment().items()}
+
+
 def _options(address: str) -> dict[str, Any]:
+    import ray
+
     options: dict[str, Any] = {
         "log_to_driver": False,
         "logging_level": "warning",
-        "runtime_env": {"env_vars": WORKER_ENV},
+        **logs.ray_options(),
     }
+    environment = logs.runtime_environment()
+    options["runtime_env"] = environment | {"env_vars": WORKER_ENV | environment["env_vars"]}
+    if not address.startswith("ray://"):
+        options["job_config"] = ray.job_config.JobConfig(metadata=_metadata())
     if address == "local":
         # The dashboard stays on: Ray Train reports its controller's state through it and logs errors without it.
         options |= {"num_cpus": max(MIN_LOCAL_CPUS, os.cpu_count() or 1), "include_dashboard": True}

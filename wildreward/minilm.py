@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from wildreward.errors import CheckpointError
+from wildreward.fetched import local_copy
 
 SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 """Of model.safetensors as published on the Hub (sentence-transformers/all-MiniLM-L6-v2)."""
@@ -30,8 +31,11 @@ def minilm_directory() -> Path:
 
 
 def model_directory(name: str) -> str:
-    """What `from_pretrained` takes for a model setting: "minilm" is the embedded model, else a path or hub id."""
-    return str(minilm_directory()) if name == "minilm" else name
+    """What `from_pretrained` takes for a model setting: "minilm" is the embedded model, else a path, URL or hub id.
+
+    Raises CheckpointError for a URL that cannot be fetched.
+    """
+    return str(minilm_directory()) if name == "minilm" else local_copy(name)
 
 
 def file_sha256(path: Path) -> str:

@@ -5,7 +5,7 @@ autoscaler may still add counts as there.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,10 +86,22 @@ def _times(count: int) -> float:
 def require(stage: str, asks: Sequence[Ask]) -> None:
     """Say what the stage asks for. Raises WildrewardError naming the shortfall, when the cluster can never give it."""
     nodes = cluster_nodes()
-    has = f"The cluster: {_described(nodes)}"
+    has = f"The cluster: {in_words(nodes)}"
     print(f"{stage}: asks for {'; '.join(map(str, asks))}. {has}", flush=True)
     if lines := shortfalls(asks, nodes):
         raise WildrewardError(f"{stage}: the cluster can never give {'; '.join(lines)}. {has}")
+    if busy := not_free(asks):
+        print(f"{stage}: waits where it must until other work is done: {busy}", flush=True)
+
+
+def not_free(asks: Sequence[Ask]) -> str:
+    """What is asked for in all and not free now: it may be given back, or added by an autoscaler."""
+    import ray
+
+    free = ray.available_resources()
+    needed = {name: sum(ask.count * ask.resources.get(name, 0) for ask in asks) for name in ("CPU", "GPU")}
+    lacking = {name: amount for name, amount in needed.items() if amount > free.get(name, 0) + SLACK}
+    return ", ".join(f"{amount:g} {name} asked, {free.get(name, 0):g} free" for name, amount in lacking.items())
 
 
 def cluster_nodes() -> list[Nodes]:
@@ -97,7 +109,25 @@ def cluster_nodes() -> list[Nodes]:
     import ray
 
     alive = [node for node in ray.nodes() if node["Alive"]]
-    return [Nodes(_plain(node["Resources"])) for node in alive] + list(_autoscaled(len(alive)))
+    return [Nodes(_plain(node["Resources"])) for node in alive] + autoscaled_nodes()
+
+
+def takes_gpus(device: str, count: float = 1) -> bool:
+    """Whether a stage computes on GPUs. `auto`: where the cluster has that many now, so that none is started unasked;
+    `cuda` and `gpu`: yes, and `require` says whether the cluster has them, or its autoscaler may add them."""
+    return device in {"cuda", "gpu"} or (device == "auto" and gpus_now() >= count)
+
+
+def gpus_now() -> float:
+    """GPUs of the alive nodes."""
+    import ray
+
+    return float(ray.cluster_resources().get("GPU", 0))
+
+
+def most(name: str) -> float:
+    """How much of a resource the cluster could ever have, what its autoscaler may add included."""
+    return sum(_times(node.count) * node.resources[name] for node in cluster_nodes() if node.resources.get(name))
 
 
 def _plain(resources: Amounts) -> Amounts:
@@ -105,17 +135,16 @@ def _plain(resources: Amounts) -> Amounts:
     return {name: amount for name, amount in resources.items() if ":" not in name and "memory" not in name}
 
 
-def _autoscaled(alive: int) -> Iterable[Nodes]:
+def autoscaled_nodes() -> list[Nodes]:
     """Node groups as the autoscaler told the cluster; alive nodes are counted besides, so this is generous."""
     from ray._private.state import state  # public code of Ray Train and Ray Data reads it here; there is no other place
 
     config: Any = state.get_cluster_config()
-    for group in config.node_group_configs if config is not None else ():
-        if group.max_count:
-            yield Nodes(_plain(dict(group.resources)), group.max_count)
+    groups = config.node_group_configs if config is not None else ()
+    return [Nodes(_plain(dict(group.resources)), group.max_count) for group in groups if group.max_count]
 
 
-def _described(nodes: Sequence[Nodes]) -> str:
+def in_words(nodes: Sequence[Nodes]) -> str:
     kinds: dict[str, float] = {}
     for node in nodes:
         what = ", ".join(f"{amount:g} {name}" for name, amount in sorted(node.resources.items())) or "nothing"

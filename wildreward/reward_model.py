@@ -23,6 +23,7 @@ from wildreward.calibration import Calibration
 from wildreward.chat_template import check_renders
 from wildreward.checkpoint import CHAT
 from wildreward.errors import CheckpointError
+from wildreward.fetched import local_copy
 from wildreward.ordinal import Cutpoints, HeadKind, decode, ordered
 from wildreward.packing import packed_logits
 from wildreward.pretrained import from_pretrained, pad, pad_id, positions
@@ -263,14 +264,15 @@ class RewardModel(TextScorer):
         calibrated: bool = True,
         chat_source: str | None = None,
     ) -> Self:
-        """From a directory; `template` is a file, or "chat" for the tokenizer's own chat template, and `chat_source`
-        the jinja source of another one.
+        """From a directory or URL; `template` is a file, or "chat" for the tokenizer's own chat template, and
+        `chat_source` the jinja source of another one.
 
         `calibrated` False leaves out the checkpoint's calibration.
         Raises CheckpointError naming what is missing or does not fit.
         """
-        found = template_of(Path(path), template, chat_source)
-        backbone, tokenizer = from_pretrained(str(path), dtype, trust_remote_code)
+        directory = local_copy(str(path))
+        found = template_of(Path(directory), template, chat_source)
+        backbone, tokenizer = from_pretrained(directory, dtype, trust_remote_code)
         backbone = backbone.to(device)
         return cls.around(backbone, tokenizer, str(path), found, calibrated=calibrated, chat_source=chat_source)
 
@@ -359,7 +361,7 @@ def template_of(directory: Path, template: str | None, chat_source: str | None =
     if template == CHAT or chat_source is not None:
         return None
     if template is not None:
-        return InputTemplate.load(Path(template))
+        return InputTemplate.load(template)
     if not (directory / FILE_NAME).is_file():
         raise CheckpointError(
             f"{directory}: no {FILE_NAME}; a checkpoint without one needs --template or --chat-template FILE"

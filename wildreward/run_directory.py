@@ -11,10 +11,10 @@ import yaml
 
 from wildreward import storage
 from wildreward.errors import UsageError
-from wildreward.settings.base import StageSettings
+from wildreward.logs import run_id
+from wildreward.settings.base import ALWAYS_FREE, StageSettings
 
 SETTINGS, DONE = "settings.yaml", "done.json"
-ALWAYS_FREE = frozenset({"output", "address", "overwrite"})
 
 
 def open_run(
@@ -23,7 +23,7 @@ def open_run(
     """State of `settings.output`; writes its settings.yaml when the run is new.
 
     `owned` are the files and folders the stage writes there, which --overwrite deletes; `free` are the settings that
-    may change between a run and its continuation. Raises UsageError naming the settings that differ.
+    may change between a run and its continuation, besides its placement. Raises UsageError naming those that differ.
     """
     earlier = _earlier(settings)
     if earlier is not None and settings.overwrite:
@@ -33,7 +33,7 @@ def open_run(
     if earlier is None:
         storage.write_text(storage.join(settings.output, SETTINGS), settings.to_yaml())
         return "new"
-    differing = _differing(earlier, settings, ALWAYS_FREE | set(free))
+    differing = _differing(earlier, settings, ALWAYS_FREE | settings.PLACEMENT | set(free))
     if differing:
         raise UsageError(
             f"--output {settings.output}: an earlier run there had other settings: {'; '.join(differing)}. "
@@ -43,8 +43,9 @@ def open_run(
 
 
 def finish(output: str, facts: dict[str, Any]) -> None:
-    """Mark the run done; `facts` say what came of it."""
-    storage.write_text(storage.join(output, DONE), json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
+    """Mark the run done; `facts` say what came of it, and in which run it ended."""
+    told = facts | {"run_id": run_id()}
+    storage.write_text(storage.join(output, DONE), json.dumps(told, indent=2, ensure_ascii=False) + "\n")
 
 
 def facts(output: str) -> dict[str, Any]:

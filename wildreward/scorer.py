@@ -11,7 +11,6 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from wildreward.checkpoint import CHAT, fingerprint, is_scalar, local_directory
@@ -94,17 +93,17 @@ class LoadedCheckpoint:
 
 def load_checkpoint(source: CheckpointScorer) -> "TextScorer":
     """An ordinal checkpoint of ours, or a scalar reward model of another maker. Raises CheckpointError."""
-    from wildreward.reward_model import RewardModel
+    from wildreward.fast_reward_model import FastRewardModel
     from wildreward.scalar_reward_model import ScalarRewardModel
 
     directory = local_directory(source.checkpoint)
     template, device, dtype, trusted = source.template, source.device, source.dtype, source.trust_remote_code
     model: TextScorer
     if is_scalar(directory):
-        own = None if template is None or template == CHAT else InputTemplate.load(Path(template))
+        own = None if template is None or template == CHAT else InputTemplate.load(template)
         model = ScalarRewardModel.load(directory, device, dtype, own, trusted, chat_source=source.chat_source)
     else:
-        model = RewardModel.load(
+        model = FastRewardModel.load(
             directory, device, dtype, template, trusted, calibrated=source.calibrated, chat_source=source.chat_source
         )
     model.name = source.checkpoint

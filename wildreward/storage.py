@@ -8,7 +8,7 @@ import os
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, Any
 
 import fsspec
@@ -17,6 +17,8 @@ from wildreward.errors import DataError, UsageError
 
 _PART = re.compile(r"(?P<folder>(^|.*/)wildfb/(train|test))/part-\d{5}-of-(?P<total>\d{5})\.parquet$")
 """A file of WildFB rows as `label` names it."""
+
+OBJECT_STORES = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "hf", "oss", "r2"})
 
 
 def filesystem(path: str) -> tuple[Any, str]:
@@ -106,6 +108,12 @@ def open_file(path: str, mode: str = "rb") -> Iterator[IO[Any]]:
         yield handle
 
 
+def mark(info: Mapping[str, Any]) -> str:
+    """Size of a file and its ETag or time of change, of what fsspec's `info` says: another text for another version."""
+    when = next((info[name] for name in ("ETag", "etag", "mtime", "LastModified", "created") if info.get(name)), "")
+    return f"{info.get('size')} bytes, {when}"
+
+
 def exists(path: str) -> bool:
     fs, inner = filesystem(path)
     return bool(fs.exists(inner))
@@ -127,7 +135,7 @@ def write_bytes(path: str, data: bytes) -> None:
     """Write a whole file atomically, making its directory."""
     if not is_local(path):
         fs, inner = filesystem(path)
-        fs.makedirs(os.path.dirname(inner), exist_ok=True)
+        _make_folder(fs, path, inner)
         fs.pipe_file(inner, data)  # object stores publish an object only when its upload is complete
         return
     with writing(path) as handle:
@@ -141,7 +149,7 @@ def writing(path: str) -> Iterator[IO[bytes]]:
     For an object store it is written to a temporary file of this machine first.
     """
     fs, inner = filesystem(path)
-    fs.makedirs(os.path.dirname(inner), exist_ok=True)
+    _make_folder(fs, path, inner)
     temporary = f"{inner}.{os.getpid()}.tmp" if is_local(path) else _temporary_file()
     try:
         with open(temporary, "wb") as handle:
@@ -155,6 +163,12 @@ def writing(path: str) -> Iterator[IO[bytes]]:
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.remove(temporary)
+
+
+def _make_folder(fs: Any, path: str, inner: str) -> None:
+    """Of a file to be written. An object store has none: there the bucket would be made, of a name mistyped as well."""
+    if path.split("://", 1)[0] not in OBJECT_STORES:
+        fs.makedirs(os.path.dirname(inner), exist_ok=True)
 
 
 def _temporary_file() -> str:

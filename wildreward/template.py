@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
+from wildreward import storage
 from wildreward.errors import CheckpointError, DataError
 
 FILE_NAME = "wildreward_template.json"
@@ -72,12 +73,14 @@ class InputTemplate:
         )
 
     @classmethod
-    def load(cls, path: Path) -> "InputTemplate":
-        """From a template file, or a checkpoint directory that has one. Raises CheckpointError."""
-        path = path / FILE_NAME if path.is_dir() else path
+    def load(cls, path: str | Path) -> "InputTemplate":
+        """From a template file (a path or URL), or a checkpoint directory that has one. Raises CheckpointError."""
+        path = str(Path(path) / FILE_NAME if Path(path).is_dir() else path)
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+            values = json.loads(storage.read_text(path))
+        except DataError as error:
+            raise CheckpointError(f"{path}: no readable template: {error}") from None
+        except ValueError as error:
             raise CheckpointError(f"{path}: no readable template: {error}") from None
         known = {item.name for item in fields(cls)}
         if not isinstance(values, dict) or not isinstance(values.get("max_tokens"), int) or set(values) - known:

@@ -89,7 +89,7 @@ def test_with_rollouts_in_flight_any_actor_may_be_killed(
     def killing(self: OnlineDpo) -> None:
         keep(self)
         roles = self.roles
-        victims = {3: roles.engines[0], 4: roles.scorers[1], 5: roles.reference, 7: roles.learner}
+        victims = {3: roles.engines[0], 4: roles.scorers[1], 5: roles.references[0], 7: roles.learner.workers[0]}
         if self.state.step in victims:
             kill(victims[self.state.step])
 

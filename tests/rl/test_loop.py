@@ -277,7 +277,7 @@ def test_dead_engines_and_scorers_are_replaced_and_a_dead_learner_stops_the_run(
         kill(roles.engines[0])
         kill(roles.scorers[0])
         again = roles.collect(roles.order(prompts, Sampling(2, 6), "seed"))
-        kill(roles.learner)
+        kill(roles.learner.workers[0])
         with pytest.raises(WildrewardError, match="continues from the last checkpoint"):
             roles.learn([], [])
     assert again.completions_PG == expected.completions_PG

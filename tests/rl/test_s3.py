@@ -54,7 +54,7 @@ def two_runs(config: str, plain: str) -> None:
     given = DpoSettings.model_validate(read_yaml(Path(config)))
     with cluster("local"):
         improve(given.model_copy(update={"steps": 2}), ShareOfE)
-        assert storage.exists(storage.refreshed(f"{OUT}/checkpoints/step_000002/behind.pkl"))
+        assert storage.exists(storage.refreshed(f"{OUT}/checkpoints/step_000002/behind/weights.json"))
         improve(given, ShareOfE)
         improve(given.model_copy(update={"output": plain}), ShareOfE)
 

@@ -18,7 +18,7 @@ def test_a_run_is_new_then_resumed_then_done(tmp_path: Path) -> None:
     assert open_run(settings(tmp_path), []) == "resume"
     finish(str(tmp_path), {"best_step": 3})
     assert open_run(settings(tmp_path), []) == "done"
-    assert facts(str(tmp_path)) == {"best_step": 3}
+    assert facts(str(tmp_path)) == {"best_step": 3, "run_id": ""}
 
 
 def test_a_changed_setting_is_named_and_a_free_one_is_not(tmp_path: Path) -> None:

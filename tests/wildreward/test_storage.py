@@ -1,5 +1,6 @@
 """Paths and files: globs, directories, memory and local file systems alike; writes are whole or absent."""
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,12 @@ def test_a_pattern_without_a_file_is_named(tmp_path: Path) -> None:
 def test_an_unknown_protocol_is_a_usage_error() -> None:
     with pytest.raises(UsageError, match="nosuch"):
         storage.exists("nosuch://bucket/key")
+
+
+@pytest.mark.skipif(find_spec("gcsfs") is not None, reason="gcsfs is installed here")
+def test_a_protocol_without_its_package_says_what_to_install() -> None:
+    with pytest.raises(UsageError, match=r"gs://bucket/key: .*install gcsfs"):
+        storage.exists("gs://bucket/key")
 
 
 def test_remote_files_keep_their_protocol() -> None:

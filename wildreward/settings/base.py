@@ -7,7 +7,7 @@ import difflib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -25,6 +25,9 @@ PATH_FIELDS = WRITTEN_PATH_FIELDS | {
 
 NOT_PATHS = {"minilm", "chat"}
 """Names that settings of these fields know."""
+
+ALWAYS_FREE = frozenset({"output", "address", "overwrite", "log_format"})
+"""Settings of every stage that change nothing of what it makes."""
 
 
 class Settings(BaseModel):
@@ -58,6 +61,12 @@ class StageSettings(Settings):
 
     overwrite: bool = False
     """Delete what an earlier run with other settings left in --output, instead of refusing."""
+
+    log_format: Literal["text", "json"] = "text"
+    """json: every line on the driver and in its workers is an object with time, stage and run id."""
+
+    PLACEMENT: ClassVar[frozenset[str]] = frozenset()
+    """Settings of where and how, without which the stage makes the same; those of every stage: ALWAYS_FREE."""
 
     def with_absolute_paths(self) -> Self:
         """Relative local paths as the user's directory means them: Ray's workers may stand in another one.

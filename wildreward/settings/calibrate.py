@@ -9,6 +9,8 @@ class CalibrateSettings(CheckpointSettings):
     """Fit temperature and cutpoints of a checkpoint on WildFB rows (`messages` and `label`) that it was not trained on
     and will not be measured on."""
 
+    PLACEMENT = frozenset({"threads", "batch_tokens"})
+
     checkpoint: str = Field(min_length=1)
     """Ordinal reward model: a directory written by `wildreward train`, or a WildReward checkpoint from the hub."""
 

@@ -42,6 +42,14 @@ def _url_problem(url: str) -> str | None:
 class LabelSettings(StageSettings):
     """Conversations in, WildFB rows out."""
 
+    PLACEMENT = frozenset(
+        {
+            "judge_url", "judge_concurrency", "judge_timeout_s", "judge_requests_per_minute", "judge_tokens_per_minute",
+            "judge_retry_base_s", "judge_retry_max_s", "judge_max_outage_s", "judge_max_consecutive_failures",
+            "judge_engine", "judge_actors", "judge_gpus_per_actor", "label_batch_rows", "max_cpus",
+        }
+    )  # fmt: skip
+
     input: tuple[str, ...] = ()
     """Conversations: parquet or JSONL files, directories or globs (local, s3://, hf://, any fsspec URL)."""
 
@@ -143,6 +151,9 @@ class LabelSettings(StageSettings):
 
     judge_engine: dict[str, Any] = Field(default={})
     """vllm: engine arguments, such as {tensor_parallel_size: 2, max_model_len: 8192}."""
+
+    max_cpus: float | None = Field(default=None, ge=1)
+    """Most CPUs of the cluster that reading and judging take at a time; the rest is for other stages. Default: all."""
 
     judge_actors: int = Field(default=1, ge=1)
     """Judge actors. openai: one with a high concurrency is usually enough. vllm: one per engine."""

@@ -5,12 +5,12 @@ from typing import Any
 from pydantic import Field, field_validator
 
 from wildreward.errors import UsageError
-from wildreward.settings.base import StageSettings
+from wildreward.settings.base import ALWAYS_FREE, StageSettings
 
 ORDER = ("label", "train", "evaluate", "serve", "dpo")
 """Stages a run may have, in the order they run in."""
 
-RULED_BY_RUN = frozenset({"output", "address", "overwrite", "detach"})
+RULED_BY_RUN = ALWAYS_FREE | {"detach"}
 """Settings of a stage that the run sets itself."""
 
 

@@ -38,6 +38,8 @@ class CheckpointSettings(StageSettings):
 class ScoringSettings(CheckpointSettings):
     """Batch scoring on Ray actors. What scores is exactly one of checkpoint, url, handle and callable."""
 
+    PLACEMENT = frozenset({"replicas", "threads"})
+
     checkpoint: str | None = Field(default=None, min_length=1)
     """Reward model: a directory written by `wildreward train`, any scalar Hugging Face reward model, or a hub id."""
 

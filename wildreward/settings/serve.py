@@ -13,6 +13,8 @@ LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 class ServeSettings(StageSettings):
     """What is served, where, on what, and how much of it at once."""
 
+    PLACEMENT = frozenset({"detach"})
+
     checkpoint: str
     """Checkpoint directory of a reward model (what `wildreward train` writes), on a path every replica can read."""
 

@@ -26,6 +26,8 @@ SELECT_MODES = {
 class TrainSettings(StageSettings):
     """An ordinal reward model on Ray Train with DeepSpeed."""
 
+    PLACEMENT = frozenset({"cpus_per_worker", "threads", "worker_failures", "keep_state", "track", "track_project"})
+
     input: tuple[str, ...] = ()
     """Output directories of `label`, their wildfb/ (or wildfb/train) folders, or WildFB parquet files and globs."""
 

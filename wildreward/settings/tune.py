@@ -28,6 +28,8 @@ SPACES = Path(__file__).resolve().parents[2] / "tune" / "presets" / "spaces"
 class TuneSettings(StageSettings):
     """A sweep over the settings of `train` on Ray Tune; every trial is a Ray Train run of its own."""
 
+    PLACEMENT = frozenset({"max_concurrent_trials", "checkpoint_trials"})
+
     input: tuple[str, ...] = ()
     """WildFB rows, as for train."""
 

@@ -11,6 +11,7 @@ from typing import Any
 from wildreward import __version__, storage
 from wildreward.cli import ROOT
 from wildreward.errors import DataError
+from wildreward.logs import run_id
 from wildreward.origin import changed
 from wildreward.workflow.plan import Step
 
@@ -63,6 +64,7 @@ class Manifest:
             "state": "running",
             "key": step.key,
             "output": step.output,
+            "run_id": run_id(),
             "code": code_version(),
             "inputs": step.inputs,
             "settings": step.settings.model_dump(mode="json"),

@@ -16,7 +16,7 @@ from wildreward import storage
 from wildreward.cli import STAGES
 from wildreward.errors import UsageError
 from wildreward.origin import origin_of
-from wildreward.settings.base import PATH_FIELDS, WRITTEN_PATH_FIELDS, find_config, read_yaml
+from wildreward.settings.base import ALWAYS_FREE, PATH_FIELDS, WRITTEN_PATH_FIELDS, find_config, read_yaml
 from wildreward.settings.run import ORDER, RunSettings
 
 if TYPE_CHECKING:
@@ -32,12 +32,6 @@ WIRED: Mapping[str, Mapping[str, Any]] = {
 
 SHARED = {"label": {"judge_cache": "judge_cache"}, "evaluate": {"score_cache": "score_cache"}}
 """Caches that all outputs of a run share: other settings ask and score only what is new."""
-
-FREE = frozenset({"output", "address", "overwrite", "judge_cache", "score_cache", "detach"})
-"""Settings without which a stage makes the same."""
-
-PLACEMENT = frozenset({"replicas", "threads", "cpus_per_worker", "worker_failures", "keep_state"})
-"""Settings of where and how, which a stage lets change between a run and its continuation."""
 
 _REFERENCE = re.compile(r"\$\{(\w+)\}")
 
@@ -91,8 +85,8 @@ def _values(run: RunSettings, name: str, folders: Mapping[str, str]) -> dict[str
     if name == "label" and run.input and not said.get("input"):
         wired["input"] = list(run.input)
     caches = {field: storage.join(run.output, folder) for field, folder in SHARED.get(name, {}).items()}
-    fixed = {"address": run.address, "seed": said.get("seed", run.seed)} | ({"detach": True} if name == "serve" else {})
-    return caches | said | wired | fixed
+    fixed = {"address": run.address, "seed": said.get("seed", run.seed), "log_format": run.log_format}
+    return caches | said | wired | fixed | ({"detach": True} if name == "serve" else {})
 
 
 def _check_wired(name: str, field: str, value: Any, folders: Mapping[str, str]) -> None:
@@ -140,7 +134,7 @@ def _marks(path: str) -> dict[str, str]:
 
 def _key(name: str, settings: "StageSettings", inputs: Mapping[str, str], run_output: str) -> str:
     """12 hex digits. Paths inside the run count without its directory, so that a run may be moved."""
-    left_out = FREE | PLACEMENT
+    left_out = ALWAYS_FREE | settings.PLACEMENT | SHARED.get(name, {}).keys()
     values = {field: value for field, value in settings.model_dump(mode="json").items() if field not in left_out}
     text = json.dumps([name, values, sorted(inputs.items())], ensure_ascii=False, sort_keys=True)
     return hashlib.sha256(text.replace(run_output + "/", "").encode()).hexdigest()[:12]

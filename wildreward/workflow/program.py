@@ -18,10 +18,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from wildreward import storage
-from wildreward.cli import STAGES
+from wildreward.cli import STAGES, run_settings
 from wildreward.cluster import cluster
 from wildreward.console import print_table
 from wildreward.errors import UsageError, WildrewardError
+from wildreward.logs import logged
 from wildreward.settings.run import ORDER, RunSettings
 from wildreward.workflow.manifest import DONE, Manifest
 from wildreward.workflow.plan import Step, plan
@@ -71,8 +72,8 @@ def _do(step: Step, manifest: Manifest, anew: bool, settings: RunSettings) -> No
     given = step.settings.model_copy(update={"overwrite": True}) if anew else step.settings
     started = time.monotonic()
     manifest.begin(step)
-    with _recorded(step, manifest, started):
-        stage.run()(given)
+    with _recorded(step, manifest, started), logged(step.name, given.log_format):
+        run_settings(stage, given)
     manifest.end(step, time.monotonic() - started)
 
 

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from wildreward.cli import STAGES, Stage
 from wildreward.errors import UsageError
+from wildreward.settings.base import ALWAYS_FREE
 from wildreward.settings.run import RunSettings
 from wildreward.workflow.plan import Step, plan
 
@@ -76,8 +78,15 @@ def test_a_changed_input_changes_all_that_follows(tmp_path: Path, chats: Path) -
 
 def test_where_it_runs_and_where_it_lies_change_nothing(tmp_path: Path, chats: Path) -> None:
     before = keys(planned(tmp_path / "one", chats))
-    placed = {"label": {}, "train": {"config": "minilm", "threads": 2}, "evaluate": {"replicas": 2}}
-    assert keys(planned(tmp_path / "two", chats, address="auto", stages=placed)) == before
+    train = {"config": "minilm", "threads": 2, "track": ["wandb"]}
+    placed = {"label": {"max_cpus": 2, "judge_concurrency": 9}, "train": train, "evaluate": {"replicas": 2}}
+    assert keys(planned(tmp_path / "two", chats, address="auto", stages=placed, log_format="json")) == before
+
+
+@pytest.mark.parametrize("stage", STAGES.values(), ids=lambda stage: stage.name)
+def test_what_is_called_placement_are_settings_of_the_stage(stage: Stage) -> None:
+    cls = stage.settings_class()
+    assert set(cls.model_fields) >= cls.PLACEMENT | ALWAYS_FREE
 
 
 def test_caches_are_shared_by_all_outputs_of_the_run(tmp_path: Path, chats: Path) -> None:
