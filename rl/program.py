@@ -22,7 +22,7 @@ from rl.scorer import ScorerFactory
 from rl.scoring import RunScorers, identity_of, scorers_of
 from rl.start_checks import check_positions, check_scale, check_words
 from wildreward import storage, trackers
-from wildreward.cluster import cluster
+from wildreward.cluster import stage_cluster
 from wildreward.errors import CheckpointError, UsageError
 from wildreward.interruption import sigterm_interrupts
 from wildreward.run_directory import facts, finish, open_run
@@ -70,7 +70,7 @@ def improve(
     )
     started = time.perf_counter()
     checkpoints = Checkpoints(output, settings.keep_checkpoints)
-    with cluster(settings.address), sigterm_interrupts():
+    with stage_cluster("dpo", settings, here_only={"input", "eval_input"}), sigterm_interrupts():
         described = _work(settings, RunScorers(factory, second, identity()), prompts, checkpoints)
     return _finish(settings, checkpoints, prompts, described, time.perf_counter() - started)
 
