@@ -12,7 +12,6 @@ import contextlib
 import os
 import secrets
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -102,6 +101,7 @@ class JobCluster:
             for cpus in self.workers_cpus:
                 self.add({"CPU": cpus})
             self.wait_for_nodes()
+            wait_for(self._takes_jobs, "the agent that starts jobs")
         except BaseException:
             self.__exit__()
             raise
@@ -109,7 +109,7 @@ class JobCluster:
 
     def __exit__(self, *error: Any) -> None:
         for node in [*self.workers, *([self.head] if self.head else [])]:
-            self.kill(node, sig=signal.SIGTERM)
+            self.kill(node)
 
     def add(self, resources: Mapping[str, float]) -> Node:
         """A worker node of these resources, on its way: see wait_for_nodes."""
@@ -122,11 +122,18 @@ class JobCluster:
         """Until all nodes that were started are part of the cluster."""
         wait_for(lambda: self._alive() == 1 + len(self.workers), "all nodes")
 
+    def _takes_jobs(self) -> bool:
+        """By one that does nothing: the job server is there some seconds before the agent that it hands jobs to."""
+        return self._ask("POST", "/api/jobs/", json={"entrypoint": "true"}).status_code == 200
+
+    def _ask(self, method: str, path: str, **options: Any) -> httpx2.Response:
+        headers = {"Authorization": f"Bearer {self.token}"}
+        return httpx2.request(method, f"{self.address}{path}", headers=headers, timeout=30, **options)
+
     def _alive(self) -> int:
         for node in self.workers:
             assert not node.ended, node.process.communicate()[0]
-        headers = {"Authorization": f"Bearer {self.token}"}
-        answer = httpx2.get(f"{self.address}/nodes?view=summary", headers=headers, timeout=10).raise_for_status()
+        answer = self._ask("GET", "/nodes?view=summary").raise_for_status()
         return sum(node["raylet"]["state"] == "ALIVE" for node in answer.json()["data"]["summary"])
 
     def _start(self, options: Sequence[str], resources: Mapping[str, float]) -> Node:
@@ -134,16 +141,13 @@ class JobCluster:
         command = [str(BIN / "ray"), "start", *options, *common, f"--metrics-export-port={free_port()}"]
         return Node(self.started(command, Path("/")), resources)
 
-    def kill(self, node: Node, sig: int = signal.SIGKILL) -> None:
-        """End a node: its raylet, its workers and whatever else it runs, at once."""
+    def kill(self, node: Node) -> None:
+        """SIGKILL to a node's raylet, its workers and whatever else it runs, at once."""
         victims = node.processes()
         for process in victims if node.ended else [psutil.Process(node.process.pid), *victims]:
             with contextlib.suppress(psutil.NoSuchProcess):
-                process.send_signal(sig)
-        _, left = psutil.wait_procs(victims, timeout=10)
-        for process in left:
-            with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
+        psutil.wait_procs(victims, timeout=10)
         node.process.wait()
         if node in self.workers:
             self.workers.remove(node)
