@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pipelines.served import ServedScorer
+from serve.served_scorer import ServedScorer
 from wildreward.callable_scorer import CallableScorer
 from wildreward.chat_template import read_chat_template
 from wildreward.checkpoint import check_files

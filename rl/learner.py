@@ -1,22 +1,43 @@
-"""The learner: takes preference pairs, makes one optimiser step, hands out the weights. torch AdamW in one actor.
+"""The learner: takes preference pairs, makes one optimiser step, hands out the weights. DeepSpeed ZeRO on N workers.
 
-The policy computes in evaluation mode: dropout would make the log-ratio to the reference noise. Weights and optimiser
-are float32; forward and backward run under autocast when dtype is bfloat16.
+Every worker is given the whole step's pairs and computes its share of their micro-batches, as many as every other, so
+that none waits in a collective for one that is done. N workers compute what one does, up to the order of sums.
 """
 
-import contextlib
-import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
 from typing import Any
 
+import numpy as np
+import ray
+import torch
+import torch.distributed as dist
+
+from rl import learner_checkpoint
+from rl.policy_engine import build
+from rl.process_group import Address, Rendezvous, threads_of_worker
+from rl.publishing import as_reference, published
 from rl.rollout import Timed
-from wildreward.dpo import PolicySequence
+from rl.weights import Put, Weights
+from wildreward import zero
+from wildreward.batching import MicroBatch, micro_batches
+from wildreward.dpo import (
+    Objective,
+    PolicySequence,
+    collate,
+    completion_logits,
+    objective_loss,
+    pair_logps,
+    token_entropies,
+    token_logps,
+)
 from wildreward.errors import TrainingError
+from wildreward.schedule import between
 from wildreward.settings.dpo import DpoSettings
+
+AVERAGED = ("loss", "loss/sft", "implicit/chosen", "implicit/rejected", "implicit/accuracy")
+"""Metrics that are means over the pairs of a step."""
 
 
 @dataclass(frozen=True)
@@ -38,19 +59,31 @@ class Monitored:
 
 
 class Learner:
-    """`step`, `weights`, `save`, `load`: all the loop knows of a learner."""
+    """One worker. Every method but `open` is collective: it is called on all of them, with the same arguments."""
 
     def __init__(self, settings: DpoSettings) -> None:
         self.settings = settings
         self.version = 0
+        self.rank, self.world = 0, 1
+        self._rendezvous = Rendezvous()
+        self.engine: Any = None
+        self.tokenizer: Any = None
 
-    def start(self) -> None:
-        _ = self._optimizer
+    def open(self, world: int) -> Address:
+        """Of rank 0: where the others find it."""
+        return self._rendezvous.open(world)
+
+    def start(self, rank: int = 0, world: int = 1, address: Address | None = None) -> None:
+        """Join the others and take this worker's part of the policy."""
+        self.rank, self.world = rank, world
+        self._rendezvous.join(rank, world, address, self.settings.device)
+        torch.set_num_threads(threads_of_worker(self.settings.threads))  # Ray sets 1 where less than a CPU is asked for
+        self.engine, self.tokenizer = build(self.settings)
 
     def step(self, pairs: Sequence[TrainPair], monitored: Sequence[Monitored]) -> Timed:
         """One optimiser step over all pairs: a dict of metrics. Without pairs nothing changes.
 
-        Raises TrainingError, with the weights untouched, when the loss or the gradient is not finite.
+        Raises TrainingError on every worker, with the weights untouched, when the loss or the gradient is not finite.
         """
         started = time.perf_counter()
         metrics = self._measure(monitored)
@@ -60,155 +93,122 @@ class Learner:
         tokens = sum(len(s.prompt) + len(s.completion) for pair in pairs for s in (pair.chosen, pair.rejected))
         return Timed(metrics, time.perf_counter() - started, tokens)
 
-    def weights(self) -> Any:
-        """The weights in the precision of the rollouts, as `rl.weights.Weights`."""
-        import torch
+    def weights(self, put: Put = ray.put) -> Weights | None:
+        """On rank 0 what the rollout engines load, in the precision of the rollouts."""
+        return published(self.engine, self.settings, put)
 
-        from rl.weights import pack
+    def reference_logps(self, sequences: Sequence[PolicySequence], reference: Weights | None) -> Timed:
+        """Of a policy with adapters: log-probability of each completion under it with them off, or as they were.
 
-        return pack(self._model, getattr(torch, self.settings.dtype))
+        `reference`: None for the starting policy. See `rl.reference.ReferenceWorker.logps`.
+        """
+        started = time.perf_counter()
+        with as_reference(self.engine, reference):
+            value = self._logps(sequences)
+        return Timed(value, time.perf_counter() - started, sum(len(p) + len(c) for p, c in sequences))
 
     def save(self, directory: str) -> None:
-        """Policy (Hugging Face, float32), tokenizer, and the optimiser's state."""
-        import torch
-
-        path = Path(directory)
-        self._model.save_pretrained(path / "policy")
-        self._tokenizer.save_pretrained(path / "policy")
-        torch.save({"optimizer": self._optimizer.state_dict(), "version": self.version}, path / "optimizer.pt")
+        learner_checkpoint.save(self, directory)
 
     def load(self, directory: str) -> None:
         """Continue from what `save` wrote."""
-        import torch
-
-        from rl.models import load_policy
-
-        path, settings = Path(directory), self.settings
-        saved, _ = load_policy(str(path / "policy"), "cpu", "float32", settings.threads, settings.trust_remote_code)
-        self._model.load_state_dict(saved.state_dict())
-        state = torch.load(path / "optimizer.pt", map_location=self.settings.device, weights_only=True)
-        self._optimizer.load_state_dict(state["optimizer"])
-        self.version = state["version"]
-
-    @cached_property
-    def _policy(self) -> tuple[Any, Any]:
-        from rl.models import load_policy
-
-        settings = self.settings
-        return load_policy(settings.policy, settings.device, "float32", settings.threads, settings.trust_remote_code)
-
-    @property
-    def _model(self) -> Any:
-        return self._policy[0]
-
-    @property
-    def _tokenizer(self) -> Any:
-        return self._policy[1]
-
-    @cached_property
-    def _optimizer(self) -> Any:
-        import torch
-
-        settings = self.settings
-        return torch.optim.AdamW(self._model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
+        learner_checkpoint.load(self, directory)
 
     def _measure(self, monitored: Sequence[Monitored]) -> dict[str, float]:
         """KL to the reference and entropy of the policy as it was when it wrote these completions."""
-        import torch
-
-        from wildreward.batching import token_batches
-        from wildreward.dpo import collate, completion_logits, token_entropies, token_logps
-
         if not monitored:
             return {}
-        kl = entropy = tokens = 0.0
-        lengths = [len(item.sequence.prompt) + len(item.sequence.completion) for item in monitored]
-        with torch.inference_mode(), self._autocast():
-            for group in token_batches(lengths, self.settings.micro_batch_tokens):
-                batch = collate([monitored[index].sequence for index in group], self._tokenizer.pad_token_id)
-                logits_BCV = completion_logits(self._model, batch)
-                logps_BC = token_logps(logits_BCV, batch.completion_ids_BC, batch.completion_mask_BC)
-                kl += logps_BC.sum().item() - sum(monitored[index].reference for index in group)
-                entropy += token_entropies(logits_BCV, batch.completion_mask_BC).sum().item()
-                tokens += batch.completion_mask_BC.sum().item()
+        kl = entropy = 0.0
+        sequences = [item.sequence for item in monitored]
+        with torch.no_grad():
+            for micro, batch, logits_BCV, logps_BC in self._forwards(sequences):
+                if not micro.filler:
+                    kl += logps_BC.sum().item() - sum(monitored[row].reference for row in micro.rows)
+                    entropy += token_entropies(logits_BCV, batch.completion_mask_BC).sum().item()
+        kl, entropy = self._totals([kl, entropy])
+        tokens = sum(len(sequence.completion) for sequence in sequences)
         return {"kl": kl / len(monitored), "kl_per_token": kl / tokens, "entropy": entropy / tokens}
 
+    def _logps(self, sequences: Sequence[PolicySequence]) -> list[float]:
+        """Of every sequence, on every worker."""
+        mine: dict[int, float] = {}
+        with torch.no_grad():
+            for micro, _, _, logps_BC in self._forwards(sequences):
+                mine |= dict(zip(micro.rows, logps_BC.sum(1).tolist(), strict=True))
+        gathered: list[Any] = [None] * self.world
+        dist.all_gather_object(gathered, mine)
+        logps = {row: value for part in gathered for row, value in part.items()}
+        return [logps[row] for row in range(len(sequences))]
+
+    def _forwards(self, sequences: Sequence[PolicySequence]) -> Iterator[tuple[MicroBatch, Any, Any, Any]]:
+        """(rows, batch, logits_BCV, logps_BC) of this worker's share."""
+        self.engine.eval()
+        for micro in self._share([len(prompt) + len(completion) for prompt, completion in sequences]):
+            batch = collate([sequences[row] for row in micro.rows], self.tokenizer.pad_token_id)
+            logits_BCV = completion_logits(self.engine, batch)
+            yield micro, batch, logits_BCV, token_logps(logits_BCV, batch.completion_ids_BC, batch.completion_mask_BC)
+
+    def _share(self, lengths: Sequence[int]) -> list[MicroBatch]:
+        """This worker's micro-batches of rows of so many padded tokens; every worker has as many."""
+        limit = self.settings.micro_batch_tokens
+        return micro_batches(np.array(lengths), np.arange(len(lengths)), self.world, limit)[self.rank]
+
     def _learn(self, pairs: Sequence[TrainPair]) -> dict[str, float]:
-        import torch
+        rate = self._lr()
+        zero.set_learning_rate(self.engine, rate)
+        self.engine.train()
+        lengths = [2 * max(len(s.prompt) + len(s.completion) for s in (pair.chosen, pair.rejected)) for pair in pairs]
+        sums = [0.0] * len(AVERAGED)
+        for micro in self._share(lengths):
+            found = self._accumulate([pairs[row] for row in micro.rows], 0.0 if micro.filler else 1 / len(pairs))
+            sums = [total + value for total, value in zip(sums, found, strict=True)]
+        means = dict(zip(AVERAGED, self._totals(sums), strict=True))
+        try:
+            zero.check_finite(means["loss"], "the loss")
+            norm = zero.step(self.engine)
+        except TrainingError as error:
+            raise self._refusal(str(error)) from error
+        margin = means["implicit/chosen"] - means["implicit/rejected"]
+        return means | {"implicit/margin": margin, "grad_norm": norm, "lr": rate, "beta": self._objective().beta}
 
-        from wildreward.batching import token_batches
+    def _accumulate(self, pairs: Sequence[TrainPair], weight: float) -> list[float]:
+        """Forward and backward of some of a step's pairs; AVERAGED, each pair with `weight` (a filler's is 0)."""
+        sides = [(pair.chosen, pair.rejected) for pair in pairs]
+        policy_B, lengths_B = pair_logps(self.engine, sides, self.tokenizer.pad_token_id)
+        reference = [p.reference_chosen for p in pairs] + [p.reference_rejected for p in pairs]
+        reference_B = torch.tensor(reference).to(policy_B)
+        result, sft_P = objective_loss(policy_B, reference_B, lengths_B, self._objective())
+        # DeepSpeed averages gradients over workers; the loss is the mean over all pairs of the step.
+        self.engine.backward(result.loss_P.sum() * weight * self.world, scale_wrt_gas=False)
+        better_P = (result.chosen_P > result.rejected_P).float()
+        averaged = (result.loss_P, sft_P, result.chosen_P, result.rejected_P, better_P)
+        return [values_P.sum().item() * weight for values_P in averaged]
 
-        self._optimizer.zero_grad(set_to_none=True)
-        totals: dict[str, float] = {}
-        lengths = [
-            max(len(p.chosen.prompt) + len(p.chosen.completion), len(p.rejected.prompt) + len(p.rejected.completion))
-            for p in pairs
-        ]
-        for group in token_batches([2 * length for length in lengths], self.settings.micro_batch_tokens):
-            for name, value in self._accumulate([pairs[index] for index in group], len(pairs)).items():
-                totals[name] = totals.get(name, 0.0) + value
-        norm = float(torch.nn.utils.clip_grad_norm_(self._model.parameters(), self.settings.max_grad_norm))
-        self._refuse_unless_finite("gradient norm", norm)
-        for parameters in self._optimizer.param_groups:
-            parameters["lr"] = self._lr()
-        self._optimizer.step()
-        return totals | {"grad_norm": norm, "lr": self._lr()}
+    def _totals(self, values: Sequence[float]) -> list[float]:
+        """Sums over all workers."""
+        summed = torch.tensor(values, dtype=torch.float64, device=self.engine.device)
+        dist.all_reduce(summed)
+        return summed.tolist()
 
-    def _accumulate(self, pairs: Sequence[TrainPair], total: int) -> dict[str, float]:
-        """Forward and backward of some of a step's pairs; their share of the step's means."""
-        import torch
-
-        from wildreward.dpo import collate, completion_logits, pair_loss, token_logps
-
-        settings, count = self.settings, len(pairs)
-        batch = collate([p.chosen for p in pairs] + [p.rejected for p in pairs], self._tokenizer.pad_token_id)
-        with self._autocast():
-            logits_BCV = completion_logits(self._model, batch)
-        logps_B = token_logps(logits_BCV, batch.completion_ids_BC, batch.completion_mask_BC).sum(1)
-        lengths_B = batch.completion_mask_BC.sum(1).to(logps_B)
-        reference_B = torch.tensor([p.reference_chosen for p in pairs] + [p.reference_rejected for p in pairs])
-        reference_B = reference_B.to(logps_B)
-        scale_B = lengths_B if settings.length_normalized else torch.ones_like(lengths_B)
-        policy_B, reference_B = logps_B / scale_B, reference_B / scale_B
-        result = pair_loss(
-            policy_B[:count],
-            policy_B[count:],
-            reference_B[:count],
-            reference_B[count:],
-            beta=settings.beta,
-            kind=settings.loss,
-            label_smoothing=settings.label_smoothing,
-        )
-        sft = -(logps_B[:count] / lengths_B[:count]).mean()
-        loss = result.loss + settings.sft_weight * sft
-        self._refuse_unless_finite("loss", loss.item())
-        share = count / total
-        (loss * share).backward()
-        chosen, rejected = result.chosen_P.mean().item(), result.rejected_P.mean().item()
-        accuracy = (result.chosen_P > result.rejected_P).float().mean().item()
-        return {
-            "loss": loss.item() * share,
-            "implicit/chosen": chosen * share,
-            "implicit/rejected": rejected * share,
-            "implicit/margin": (chosen - rejected) * share,
-            "implicit/accuracy": accuracy * share,
-        }
+    def _objective(self) -> Objective:
+        """Of the step about to be made: beta follows its schedule."""
+        settings, beta = self.settings, self.settings.beta
+        if settings.beta_end is not None:
+            total = settings.schedule_steps or settings.steps
+            beta = between(self.version, total, beta, settings.beta_end, settings.beta_schedule)
+        return Objective(beta, settings.loss, settings.label_smoothing, settings.sft_weight, settings.length_normalized)
 
     def _lr(self) -> float:
-        """Of the step about to be made: linear warm-up, then constant."""
-        return self.settings.lr * min(1.0, (self.version + 1) / max(1, self.settings.lr_warmup_steps))
+        """Of the step about to be made: linear warm-up, then the schedule."""
+        settings, warmup = self.settings, self.settings.lr_warmup_steps
+        risen = min(1.0, (self.version + 1) / max(1, warmup))
+        total = (settings.schedule_steps or 0) - warmup
+        return risen * between(
+            self.version - warmup, total, settings.lr, settings.lr * settings.min_lr_frac, settings.lr_schedule
+        )
 
-    def _autocast(self) -> Any:
-        import torch
-
-        if self.settings.dtype == "float32":
-            return contextlib.nullcontext()
-        return torch.autocast(self.settings.device, dtype=getattr(torch, self.settings.dtype))
-
-    def _refuse_unless_finite(self, what: str, value: float) -> None:
-        if not math.isfinite(value):
-            self._optimizer.zero_grad(set_to_none=True)
-            raise TrainingError(
-                f"the {what} of step {self.version + 1} is {value}: the weights were left as they were, and the run "
-                f"stops; lower --lr (found {self.settings.lr}), or look at the end of samples.jsonl"
-            )
+    def _refusal(self, what: str) -> TrainingError:
+        return TrainingError(
+            f"step {self.version + 1}: {what}. The weights were left as they were, and the run stops "
+            f"(--lr is {self.settings.lr}); look at the end of samples.jsonl"
+        )

@@ -2,27 +2,31 @@
 
 order(step 1) -> collect -> learn -> order(step 2) ...      staleness 0: every completion is of the newest weights
 order(step 1) -> collect -> order(step 2) -> learn ...      staleness 1: the next rollouts while the learner works
+
+With staleness 1 a checkpoint also keeps the weights that the next rollouts were ordered with: a run that continues
+orders them again, and ends with the weights of an undisturbed one.
 """
 
-import statistics
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from rl.checkpoints import Checkpoints, State
+from rl.evaluation import NAMES, evaluation_metrics, in_words, is_best, take_in
 from rl.learner import Monitored, TrainPair
 from rl.recorder import Recorder
-from rl.roles import Pending, PolicyPrompt, Roles, Scored
-from rl.rollout import Sampling, Timed
+from rl.roles import Pending, Roles, Scored, WeightsAt
+from rl.rollout import Sampling
+from rl.samples import sample_rows
+from rl.step_metrics import completions_of, lengths_of, reward_metrics, rewards_of, role_metrics
 from wildreward.dpo import PolicySequence
 from wildreward.errors import WildrewardError
 from wildreward.pairs import Pair, PairRule, choose_pair
+from wildreward.prompt_store import PolicyPrompt
 from wildreward.prompts import positions_of_step
 from wildreward.settings.dpo import DpoSettings
-
-SAMPLES_PER_LINE = 2
 
 
 class ScoringError(WildrewardError):
@@ -31,7 +35,7 @@ class ScoringError(WildrewardError):
 
 @dataclass
 class OnlineDpo:
-    """One run: what it works with, and `state`, where it is."""
+    """One run: what it works with, and `state`, where it is. `behind`: what the next rollouts are written with."""
 
     settings: DpoSettings
     roles: Roles
@@ -40,6 +44,7 @@ class OnlineDpo:
     state: State
     recorder: Recorder
     checkpoints: Checkpoints
+    behind: WeightsAt = field(default_factory=WeightsAt)
 
     def run(self) -> None:
         """From the state's step to the last. Raises WildrewardError; what was checkpointed stays."""
@@ -57,39 +62,53 @@ class OnlineDpo:
         scored = self.roles.collect(pending)
         refuse_failing_scorer(scored, settings.max_failed_scores_frac)
         more = state.step + 1 < settings.steps
+        self.behind = self.roles.current
         ahead = self._order(state.step + 1) if more and settings.staleness else None
         staleness = self.roles.version - scored.version
-        metrics = self._learn(scored) | {"staleness": staleness, "version": self.roles.version}
-        state.step, state.version = state.step + 1, self.roles.version
+        chosen, skipped = pairs_of(scored, pair_rule(settings))
+        metrics = self._learn(scored, chosen, skipped) | {"staleness": staleness, "version": self.roles.version}
+        if not settings.staleness:
+            self.behind = self.roles.current
+        state.step, state.version, state.behind = state.step + 1, self.roles.version, self.behind.version
         metrics["seconds/step"] = time.perf_counter() - started
         state.seconds += metrics["seconds/step"]
-        self.recorder.metrics(state.step, metrics)
-        self.recorder.line(state.step, settings.steps, metrics)
+        self.recorder.step(state.step, metrics, {"rewards": rewards_of(scored), "lengths": lengths_of(scored)})
         if (state.step - 1) % settings.sample_every_steps == 0:
-            self._write_samples(scored)
+            self._write_samples("step", scored, chosen)
+        self._keep()
+        return self._order(state.step) if more and ahead is None else ahead
+
+    def _keep(self) -> None:
+        """Evaluate and write a checkpoint, where the settings or the last step ask for it."""
+        settings, state = self.settings, self.state
         last = state.step == settings.steps
+        best = False
         if last or (settings.eval_every_steps and state.step % settings.eval_every_steps == 0):
             self._evaluate()
-        if last or state.step % settings.checkpoint_every_steps == 0:
-            self.checkpoints.write(state, self.roles.save)
-        return self._order(state.step) if more and ahead is None else ahead
+            best = is_best(state, settings.select_by)
+        if best:
+            state.best = state.step
+        if last or best or state.step % settings.checkpoint_every_steps == 0:
+            self.recorder.flush(now=True)
+            self.checkpoints.write(state, self._save)
+
+    def _save(self, directory: str) -> None:
+        self.roles.save(directory)
+        self.roles.save_behind(directory, self.behind)
 
     def _order(self, step: int) -> Pending:
         settings = self.settings
         positions = positions_of_step(len(self.prompts), settings.prompts_per_step, settings.seed, step)
         sampling = self._sampling(settings.completions_per_prompt)
-        return self.roles.order(
-            [self.prompts[position] for position in positions], sampling, settings.seed, "step", step
-        )
+        prompts = [self.prompts[position] for position in positions]
+        return self.roles.order(prompts, sampling, settings.seed, "step", step, weights=self.behind)
 
     def _sampling(self, completions: int) -> Sampling:
         return Sampling(completions, self.settings.max_new_tokens, self.settings.temperature, self.settings.top_p)
 
-    def _learn(self, scored: Scored) -> dict[str, Any]:
-        settings = self.settings
-        rule = PairRule(settings.min_reward_gap, settings.length_penalty, settings.choose_cut_off)
-        chosen, skipped = pairs_of(scored, rule)
+    def _learn(self, scored: Scored, chosen: list[tuple[int, Pair]], skipped: Counter[str]) -> dict[str, Any]:
         self.state.skipped += skipped
+        self.state.completions += completions_of(scored)
         self.state.pairs += len(chosen)
         sequences = sequences_of(scored, chosen)
         reference = self.roles.reference_logps(sequences)
@@ -102,24 +121,23 @@ class OnlineDpo:
     def _evaluate(self) -> None:
         """Rewards on the held-out prompts; the seed is the same every time, so that evaluations are paired."""
         settings, state = self.settings, self.state
+        started = time.perf_counter()
         sampling = self._sampling(settings.eval_completions)
-        scored = self.roles.collect(self.roles.order(self.held_out, sampling, settings.seed, "evaluation"))
+        ordered = self.roles.order(list(self.held_out), sampling, settings.seed, "evaluation", evaluation=True)
+        scored = self.roles.collect(ordered)
         refuse_failing_scorer(scored, settings.max_failed_scores_frac)
-        state.evaluations[state.step] = scored.rewards_PG
-        known = [reward for row in scored.rewards_PG for reward in row if reward is not None]
-        metrics = {"eval/reward": statistics.fmean(known) if known else float("nan"), "eval/scored": len(known)}
-        self.recorder.metrics(state.step, metrics)
-        print(f"held-out prompts at step {state.step}: mean reward {metrics['eval/reward']:.3f}", flush=True)
-        self._write_samples(scored, kind="evaluation")
+        found = take_in(state, scored, settings.seed)
+        metrics = evaluation_metrics(found, scored) | {"eval/seconds": time.perf_counter() - started}
+        self.recorder.evaluation(state.step, metrics, in_words(state.step, found))
+        self._write_samples("evaluation", scored, [])
 
-    def _write_samples(self, scored: Scored, kind: str = "step") -> None:
-        for index in range(min(SAMPLES_PER_LINE, len(scored.prompts))):
-            completions = [
-                {"text": item.text, "reward": reward, "tokens": len(item.ids), "cut_off": item.cut_off}
-                for item, reward in zip(scored.completions_PG[index], scored.rewards_PG[index], strict=True)
-            ]
-            messages = list(scored.prompts[index].prompt.messages)
-            self.recorder.sample(self.state.step, {"kind": kind, "messages": messages, "completions": completions})
+    def _write_samples(self, kind: str, scored: Scored, chosen: Sequence[tuple[int, Pair]]) -> None:
+        for row in sample_rows(kind, scored, dict(chosen)):
+            self.recorder.sample(self.state.step, row)
+
+
+def pair_rule(settings: DpoSettings) -> PairRule:
+    return PairRule(settings.min_reward_gap, settings.length_penalty, settings.choose_cut_off, settings.max_length_gap)
 
 
 def pairs_of(scored: Scored, rule: PairRule) -> tuple[list[tuple[int, Pair]], Counter[str]]:
@@ -153,40 +171,14 @@ def training_batch(
     return pairs, [Monitored(*item) for item in zip(sequences[2 * count :], logps[2 * count :], strict=True)]
 
 
-def reward_metrics(scored: Scored, pairs: Sequence[Pair]) -> dict[str, Any]:
-    """Of all completions of the step, and of its pairs."""
-    rewards = [reward for row in scored.rewards_PG for reward in row if reward is not None]
-    completions = [item for row in scored.completions_PG for item in row]
-    metrics: dict[str, Any] = {
-        "completion/tokens": statistics.fmean(len(item.ids) for item in completions),
-        "completion/cut_off_frac": statistics.fmean(item.cut_off for item in completions),
-        "completion/empty_frac": statistics.fmean(not item.text for item in completions),
-        "scores_failed": sum(scored.failures.values()),
-        "pairs": len(pairs),
-    }
-    if rewards:
-        metrics |= {"reward/mean": statistics.fmean(rewards), "reward/std": statistics.pstdev(rewards)}
-    if pairs:
-        chosen = statistics.fmean(pair.chosen_reward for pair in pairs)
-        rejected = statistics.fmean(pair.rejected_reward for pair in pairs)
-        metrics |= {"reward/chosen": chosen, "reward/rejected": rejected, "reward/margin": chosen - rejected}
-    return metrics
-
-
-def role_metrics(scored: Scored, others: dict[str, Timed]) -> dict[str, float]:
-    """Seconds and tokens per second of every role in this step."""
-    seconds = scored.seconds | {role: timed.seconds for role, timed in others.items()}
-    tokens = scored.tokens | {role: timed.tokens for role, timed in others.items()}
-    return {f"seconds/{role}": value for role, value in seconds.items()} | {
-        f"tokens_per_s/{role}": tokens[role] / value for role, value in seconds.items() if value > 0
-    }
-
-
 def refuse_failing_scorer(scored: Scored, limit: float) -> None:
-    """Raises ScoringError when more than `limit` of the completions have no score for a failure of the scorer."""
-    failed, total = sum(scored.failures.values()), sum(map(len, scored.rewards_PG))
-    if failed > limit * total:
-        reasons = "; ".join(f"{count}x {reason}" for reason, count in scored.failures.most_common(3))
-        raise ScoringError(
-            f"{failed} of {total} completions could not be scored, over --max-failed-scores-frac {limit}: {reasons}"
-        )
+    """Raises ScoringError when more than `limit` of the completions have no score for a failure of a scorer."""
+    total = sum(map(len, scored.rewards_PG))
+    for name, failures in (("reward", scored.failures), ("second", scored.second_failures)):
+        failed = sum(failures.values())
+        if failed > limit * total:
+            reasons = "; ".join(f"{count}x {reason}" for reason, count in failures.most_common(3))
+            raise ScoringError(
+                f"{failed} of {total} completions could not be scored by {NAMES[name]}, over "
+                f"--max-failed-scores-frac {limit}: {reasons}"
+            )

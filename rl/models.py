@@ -14,6 +14,8 @@ def load_policy(
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging
 
+    from wildreward.onednn_linear import use_onednn
+
     torch.set_num_threads(threads or os.cpu_count() or 1)  # Ray sets 1 for actors that ask for less than a CPU
     logging.disable_progress_bar()
     tokenizer = load_tokenizer(path, trust_remote_code)
@@ -23,7 +25,8 @@ def load_policy(
         )
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise CheckpointError(f"{path}: cannot be loaded as a causal language model: {error}") from error
-    return model.to(device).eval(), tokenizer
+    use_onednn(model.to(device))
+    return model.eval(), tokenizer
 
 
 def load_tokenizer(path: str, trust_remote_code: bool = False) -> Any:

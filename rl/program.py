@@ -1,154 +1,220 @@
 """`wildreward dpo --policy DIR --checkpoint REWARD_MODEL --input PROMPTS --output DIR --steps N`: online DPO.
 
-Also `python -m rl ...`. Writes policy/ (Hugging Face), metrics.jsonl, samples.jsonl, tensorboard/,
-checkpoints/, settings.yaml, summary.json and report.html. The same command after a kill continues.
+Also `python -m rl ...`. Writes policy/ (Hugging Face, as the last step left it), policy_best/ (the best by evaluation),
+metrics.jsonl, samples.jsonl, tensorboard/, checkpoints/, settings.yaml, summary.json and report.html. The same command
+after a kill continues.
 """
 
 import json
 import time
-from collections import Counter
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from rl.checkpoints import Checkpoints, State, publish_policy
+from rl.evaluation import interval, warning_of
 from rl.loop import OnlineDpo
-from rl.models import load_tokenizer, prompt_ids
+from rl.models import load_tokenizer
+from rl.prompts import RunPrompts, prompts_of_run
 from rl.recorder import Recorder
 from rl.report import write_report
-from rl.roles import PolicyPrompt, Roles
-from rl.scorer import ScorerFactory, reward_model_factory
+from rl.roles import Roles, WeightsAt
+from rl.scorer import ScorerFactory
+from rl.scoring import RunScorers, identity_of, scorers_of
+from wildreward import storage, trackers
 from wildreward.cluster import cluster
-from wildreward.errors import UsageError
-from wildreward.improvement import improvement
-from wildreward.prompts import Prompt, read_prompts, split_held_out
+from wildreward.errors import CheckpointError, UsageError
+from wildreward.interruption import sigterm_interrupts
+from wildreward.prompt_store import PolicyPrompt
 from wildreward.run_directory import facts, finish, open_run
 from wildreward.settings.dpo import FREE_ON_RESUME, DpoSettings
-from wildreward.storage import is_local, write_text
 
-OWNED = ("checkpoints", "policy", "metrics.jsonl", "samples.jsonl", "tensorboard", "summary.json", "report.html")
+BEST = "policy_best"
+OWNED = (
+    "checkpoints", "policy", BEST, "metrics.jsonl", "samples.jsonl", "tensorboard", "summary.json", "report.html",
+    "wandb", trackers.RUNS,
+)  # fmt: skip
+TASTED_PROMPTS = 256
+"""Held-out prompts on which is measured whether the reward model's tokenizer knows their words."""
 
 
 def run(settings: DpoSettings) -> None:
     """The command. Raises UsageError before anything starts, WildrewardError afterwards."""
-    check(settings)
-    factory = reward_model_factory(
-        settings.checkpoint, settings.device, settings.dtype, settings.template, settings.trust_remote_code
-    )
-    improve(settings, factory)
-
-
-def check(settings: DpoSettings) -> None:
-    """Raises UsageError for what can be known to be wrong without starting anything."""
-    for name in ("policy", "checkpoint", "input", "output"):
+    for name in ("policy", "input", "output"):
         if not getattr(settings, name):
             raise UsageError(f"dpo: {name} is required (--{name})")
-    if not is_local(settings.output):
-        raise UsageError(f"--output {settings.output}: dpo writes to a local or shared file system")
-    if not Path(settings.checkpoint).is_dir() and Path(settings.checkpoint).is_absolute():
-        raise UsageError(f"--checkpoint {settings.checkpoint}: no such directory")
+    trackers.check(settings.track)
+    sources = scorers_of(settings)
+    second = sources["second"].load if "second" in sources else None
+    improve(settings, sources["reward"].load, second, lambda: identity_of(sources))
 
 
-def improve(settings: DpoSettings, factory: ScorerFactory) -> dict[str, Any]:
-    """A run with rewards from `factory`'s scorer; its summary, which is also in summary.json."""
+def improve(
+    settings: DpoSettings,
+    factory: ScorerFactory,
+    second: ScorerFactory | None = None,
+    identity: Callable[[], str] = str,
+) -> dict[str, Any]:
+    """A run with rewards from `factory`'s scorer; its summary, which is also in summary.json.
+
+    `identity` says, on the connected cluster, which scorers these are: a run that is continued must have the same.
+    """
     tokenizer = load_tokenizer(settings.policy, settings.trust_remote_code)
-    prompts, held_out, skipped = _prompts(settings, tokenizer)
-    output = Path(settings.output)
+    _check_positions(settings)
+    prompts = prompts_of_run(settings, tokenizer)
+    output = settings.output
     if open_run(settings, OWNED, FREE_ON_RESUME) == "done":
-        done = facts(settings.output)
+        done = facts(output)
         if done["steps"] == settings.steps:
             print(f"already finished: {settings.steps} steps are in {output}; raise --steps to continue")
             return done
-    print(f"{len(prompts)} prompts, {len(held_out)} held out; skipped: {dict(skipped) or 'none'}")
+    print(
+        f"{len(prompts.training)} prompts, {len(prompts.held_out)} held out; skipped: {dict(prompts.skipped) or 'none'}"
+    )
     started = time.perf_counter()
     checkpoints = Checkpoints(output, settings.keep_checkpoints)
-    with cluster(settings.address):
-        roles = Roles(settings, factory)
-        try:
-            state = _resume(checkpoints, roles, settings.steps)
-            with Recorder(output, state.step if state.evaluations else -1) as recorder:
-                OnlineDpo(settings, roles, prompts, held_out, state, recorder, checkpoints).run()
-        finally:
-            roles.close()
-    return _finish(settings, output, checkpoints, skipped, time.perf_counter() - started)
+    with cluster(settings.address), sigterm_interrupts():
+        described = _work(settings, RunScorers(factory, second, identity()), prompts, checkpoints)
+    return _finish(settings, checkpoints, prompts, described, time.perf_counter() - started)
 
 
-def _prompts(settings: DpoSettings, tokenizer: Any) -> tuple[list[PolicyPrompt], list[PolicyPrompt], Counter[str]]:
-    """(training, held out, skipped by reason). Raises UsageError when too few are left."""
-    read, skipped = read_prompts(settings.input, settings.prompt_turn)
-    usable = _fitting(read, tokenizer, settings.max_prompt_tokens, skipped)
-    if settings.eval_input:
-        others, more = read_prompts(settings.eval_input, settings.prompt_turn)
-        skipped += more
-        held_out = _fitting(others, tokenizer, settings.max_prompt_tokens, skipped)[: settings.eval_prompts]
-        groups = {item.prompt.group for item in held_out}
-        kept = [item for item in usable if item.prompt.group not in groups]
-        skipped["also_held_out"] += len(usable) - len(kept)
-        usable = kept
-    else:
-        count = min(settings.eval_prompts, len(usable) // 2)
-        by_id = {item.prompt.id: item for item in usable}
-        training, evaluation = split_held_out([item.prompt for item in usable], count, settings.seed)
-        usable, held_out = [by_id[item.id] for item in training], [by_id[item.id] for item in evaluation]
-    if not usable or not held_out:
+def _work(
+    settings: DpoSettings, scorers: RunScorers, prompts: RunPrompts, checkpoints: Checkpoints
+) -> dict[str, dict[str, Any]]:
+    """All steps that are left; what the scorers say of themselves."""
+    directory, state = _where(settings, checkpoints, scorers, prompts)
+    roles = Roles(settings, scorers)
+    try:
+        described = roles.describe_scorers()
+        _refuse_unknown_words(settings, roles, prompts.held_out)
+        behind = WeightsAt()
+        if directory:
+            roles.load(directory, state.version)
+            behind = roles.load_behind(directory, state.behind)
+            print(f"continuing after step {state.step} from {directory}")
+        with Recorder(settings, state.step if directory else -1) as recorder:
+            loop = OnlineDpo(
+                settings, roles, prompts.training, prompts.held_out, state, recorder, checkpoints, behind
+            )  # fmt: skip
+            loop.run()
+    finally:
+        roles.close()
+    return described
+
+
+def _check_positions(settings: DpoSettings) -> None:
+    """Raises UsageError where prompt and completion together may have more tokens than the policy has positions."""
+    from transformers import AutoConfig
+
+    from wildreward.pretrained import positions
+
+    try:
+        config = AutoConfig.from_pretrained(settings.policy, trust_remote_code=settings.trust_remote_code)
+    except (OSError, ValueError, KeyError) as error:
+        raise UsageError(f"--policy {settings.policy}: its config cannot be loaded: {error}") from error
+    limit, asked = positions(config), settings.max_prompt_tokens + settings.max_new_tokens
+    if limit is not None and asked > limit:
         raise UsageError(
-            f"--input {' '.join(settings.input)}: {len(usable)} prompts to train on and {len(held_out)} held out "
-            f"are left; skipped: {dict(skipped) or 'none'}"
+            f"--max-prompt-tokens {settings.max_prompt_tokens} and --max-new-tokens {settings.max_new_tokens}: "
+            f"{asked} in all; {settings.policy} has {limit} positions"
         )
-    return usable, held_out, +skipped
 
 
-def _fitting(prompts: Sequence[Prompt], tokenizer: Any, limit: int, skipped: Counter[str]) -> list[PolicyPrompt]:
-    encoded = [PolicyPrompt(prompt, tuple(prompt_ids(tokenizer, prompt.messages))) for prompt in prompts]
-    fitting = [item for item in encoded if len(item.ids) <= limit]
-    skipped["too_long"] += len(encoded) - len(fitting)
-    return fitting
+def _refuse_unknown_words(settings: DpoSettings, roles: Roles, held_out: Sequence[PolicyPrompt]) -> None:
+    """Raises CheckpointError when the reward model's tokenizer cannot read what these prompts are about."""
+    shown = [held_out[place] for place in range(min(TASTED_PROMPTS, len(held_out)))]
+    unknown = roles.unknown_frac([message["content"] for item in shown for message in item.prompt.messages])
+    if unknown is None:
+        return
+    print(f"tokens of the held-out prompts that the reward model's tokenizer does not know: {unknown:.2%}", flush=True)
+    if unknown > settings.max_unknown_tokens_frac:
+        raise CheckpointError(
+            f"--checkpoint {settings.checkpoint}: its tokenizer does not know {unknown:.0%} of the held-out prompts' "
+            f"tokens, over --max-unknown-tokens-frac {settings.max_unknown_tokens_frac}: it cannot read this language"
+        )
 
 
-def _resume(checkpoints: Checkpoints, roles: Roles, steps: int) -> State:
+def _where(
+    settings: DpoSettings, checkpoints: Checkpoints, scorers: RunScorers, prompts: RunPrompts
+) -> tuple[str, State]:
+    """The checkpoint to go on from, empty for the start. Raises UsageError for a run of other prompts or scorers."""
     found = checkpoints.latest()
     if found is None:
-        return State()
+        return "", State(prompts=prompts.digest, scorers=scorers.identity)
     directory, state = found
-    if state.step > steps:
-        raise UsageError(f"--steps {steps}: {directory} is further on; choose another --output, or --overwrite")
-    roles.load(str(directory), state.version)
-    print(f"continuing after step {state.step} from {directory}")
-    return state
+    if state.step > settings.steps:
+        raise UsageError(
+            f"--steps {settings.steps}: {directory} is further on; choose another --output, or --overwrite"
+        )
+    for name, then, now in (
+        ("--input or --eval-input: the prompts in it", state.prompts, prompts.digest),
+        ("--checkpoint, --handle, --callable or --eval-...: what scores", state.scorers, scorers.identity),
+    ):
+        if then != now:
+            raise UsageError(f"{name} changed since the run in {settings.output} began; --overwrite starts anew")
+    return directory, state
 
 
 def _finish(
-    settings: DpoSettings, output: Path, checkpoints: Checkpoints, skipped: Counter[str], seconds: float
+    settings: DpoSettings,
+    checkpoints: Checkpoints,
+    prompts: RunPrompts,
+    described: dict[str, dict[str, Any]],
+    seconds: float,
 ) -> dict[str, Any]:
-    """Publish the policy, write the summary and the report, say what happened."""
+    """Publish the policies, write the summary and the report, say what happened."""
     found = checkpoints.latest()
-    if found is None:
-        raise UsageError(f"--output {output}: its checkpoints are gone")
-    directory, state = found
-    policy = publish_policy(directory, output)
-    result = improvement(state.evaluations[0], state.evaluations[state.step], settings.seed)
+    if found is None or found[1].best is None:
+        raise CheckpointError(f"--output {settings.output}: its checkpoints are gone")
+    directory, state, best_step = *found, found[1].best
+    last, best = state.evaluations[state.step], state.evaluations[best_step]
     summary = {
         "steps": state.step,
         "pairs": state.pairs,
-        "reward": {key: value for key, value in result.to_dict().items() if key != "win_rate"},
-        "win_rate": result.to_dict()["win_rate"],
-        "skipped_prompts": dict(skipped),
+        **_compared(last["reward"]),
+        "second": _compared(last["second"]) if "second" in last else None,
+        "best": {"step": best_step, "selected_by": settings.select_by}
+        | {name: _compared(item) for name, item in best.items()},
+        "warning": warning_of(last),
+        "skipped_prompts": dict(prompts.skipped),
         "skipped_pairs": dict(state.skipped),
+        "completions": dict(state.completions),
+        "scorers": described,
         "step_seconds": state.seconds,
         "seconds": seconds,
-        "policy": str(policy),
+        "policy": publish_policy(directory, settings.output),
+        "policy_best": publish_policy(checkpoints.place(best_step), settings.output, BEST),
     }
-    write_report(output, settings, state, result)
-    write_text(str(output / "summary.json"), json.dumps(summary, indent=2) + "\n")
+    write_report(settings, state, summary)
+    storage.write_text(storage.join(settings.output, "summary.json"), json.dumps(summary, indent=2) + "\n")
     finish(settings.output, summary)
-    for name, value in (
-        ("reward before", result.before),
-        ("reward after", result.after),
-        ("difference", result.difference),
-        ("win rate against the start", result.win_rate),
-        ("pairs", f"{state.pairs} (skipped: {dict(state.skipped) or 'none'})"),
-        ("policy", policy),
-        ("report", output / "report.html"),
-    ):
-        print(f"{name:<28}{value}")
+    _show(settings, summary)
     return summary
+
+
+def _compared(found: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "reward": {key: value for key, value in found.items() if key != "win_rate"},
+        "win_rate": found["win_rate"],
+    }
+
+
+def _show(settings: DpoSettings, summary: dict[str, Any]) -> None:
+    rows: list[tuple[str, Any]] = []
+    for name, found in (("", summary), ("second scorer: ", summary["second"])):
+        if found:
+            measures = ((f"reward {when}", found["reward"][when]) for when in ("before", "after", "difference"))
+            rows += [(f"{name}{what}", interval(value)) for what, value in measures]
+            rows.append((f"{name}win rate against the start", interval(found["win_rate"])))
+    best = summary["best"]
+    rows += [
+        ("pairs", f"{summary['pairs']} (skipped: {summary['skipped_pairs'] or 'none'})"),
+        ("policy", f"{summary['policy']} (step {summary['steps']})"),
+        ("best by evaluation", f"{summary['policy_best']} (step {best['step']})"),
+        ("report", storage.join(settings.output, "report.html")),
+    ]
+    for what, value in rows:
+        print(f"{what:<43}{value}")
+    if best[best["selected_by"]]["reward"]["difference"]["mean"] <= 0:
+        print("no evaluated step is better than the starting policy")
+    if summary["warning"]:
+        print(f"warning: {summary['warning']}")

@@ -13,6 +13,9 @@ from typing import Any, Protocol
 from rl.weights import Weights
 from wildreward.pairs import Completion
 
+Ids = list[list[list[int]]]
+"""Token ids of the completions of each prompt."""
+
 
 @dataclass(frozen=True)
 class Sampling:
@@ -46,11 +49,12 @@ class EngineOptions:
 
 
 class RolloutEngine(Protocol):
-    """What writes completions. `generate` gives token ids up to and with the end-of-text token, per prompt."""
+    """What writes completions. `generate` gives token ids up to and with the end-of-text token, per prompt. Every
+    prompt has a seed of its own, so that how prompts are dealt to calls and engines makes no difference."""
 
     tokenizer: Any
 
-    def generate(self, prompts: Sequence[Sequence[int]], sampling: Sampling, seed: int) -> list[list[list[int]]]: ...
+    def generate(self, prompts: Sequence[Sequence[int]], sampling: Sampling, seeds: Sequence[int]) -> Ids: ...
 
     def load_weights(self, weights: Weights) -> None: ...
 
@@ -58,15 +62,21 @@ class RolloutEngine(Protocol):
 
 
 class TransformersEngine:
-    """`generate` of transformers: the batch is padded left, and drawn with one seed."""
+    """A model of transformers, driven by `wildreward.cpu_llama` or `wildreward.decoding`.
+
+    One that neither can drive is left to its `generate`: padded left, and drawn with one seed for the whole call.
+    """
 
     def __init__(self, options: EngineOptions) -> None:
         from rl.models import load_policy
+        from wildreward.cpu_llama import CpuLlama
+        from wildreward.decoding import ModelDecoder
 
         self.model, self.tokenizer = load_policy(
             options.policy, options.device, options.dtype, options.threads, options.trust_remote_code
         )
         self._ends = end_ids(self.model, self.tokenizer)
+        self.decoder = CpuLlama.of(self.model) or ModelDecoder.of(self.model)
 
     def end_ids(self) -> frozenset[int]:
         return self._ends
@@ -75,9 +85,19 @@ class TransformersEngine:
         from rl.weights import load
 
         load(self.model, weights)
+        if self.decoder is not None:
+            self.decoder.load(self.model)
 
-    def generate(self, prompts: Sequence[Sequence[int]], sampling: Sampling, seed: int) -> list[list[list[int]]]:
-        """Completions of each prompt; the same call with the same weights gives the same tokens."""
+    def generate(self, prompts: Sequence[Sequence[int]], sampling: Sampling, seeds: Sequence[int]) -> Ids:
+        """Completions of each prompt; the same prompt and seed with the same weights gives the same tokens."""
+        from wildreward.decoding import Draws, complete
+
+        if self.decoder is None:
+            return self._generate(prompts, sampling, seeds[0])
+        draws = Draws(sampling.completions, sampling.max_new_tokens, self._ends, sampling.temperature, sampling.top_p)
+        return complete(self.decoder, prompts, draws, seeds)
+
+    def _generate(self, prompts: Sequence[Sequence[int]], sampling: Sampling, seed: int) -> Ids:
         import torch
         from transformers import GenerationConfig
 
@@ -85,15 +105,14 @@ class TransformersEngine:
         ids_PT = torch.tensor([[pad] * (width - len(ids)) + list(ids) for ids in prompts])
         mask_PT = torch.tensor([[0] * (width - len(ids)) + [1] * len(ids) for ids in prompts])
         torch.manual_seed(seed)
+        drawn = {"temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": 0}
         config = GenerationConfig(
-            do_sample=True,
-            temperature=sampling.temperature,
-            top_p=sampling.top_p,
-            top_k=0,
+            do_sample=sampling.temperature > 0,
             num_return_sequences=sampling.completions,
             max_new_tokens=sampling.max_new_tokens,
             eos_token_id=sorted(self._ends),
             pad_token_id=pad,
+            **(drawn if sampling.temperature > 0 else {}),
         )
         with torch.inference_mode():
             rows = self.model.generate(
@@ -121,7 +140,12 @@ class RolloutWorker:
         self.engine.end_ids()
 
     def generate(
-        self, prompts: Sequence[Sequence[int]], sampling: Sampling, seed: int, version: int, weights: Weights | None
+        self,
+        prompts: Sequence[Sequence[int]],
+        sampling: Sampling,
+        seeds: Sequence[int],
+        version: int,
+        weights: Weights | None,
     ) -> Timed:
         """Completions of each prompt, as `list[list[Completion]]`. `weights`: None for version 0, the start."""
         started = time.perf_counter()
@@ -130,7 +154,7 @@ class RolloutWorker:
                 raise ValueError(f"weights of version {version} are needed and were not given")
             self.engine.load_weights(weights)
             self.version = version
-        ids_PG = self.engine.generate(prompts, sampling, seed)
+        ids_PG = self.engine.generate(prompts, sampling, seeds)
         value = [[self._completion(ids) for ids in ids_G] for ids_G in ids_PG]
         return Timed(value, time.perf_counter() - started, sum(len(ids) for ids_G in ids_PG for ids in ids_G))
 

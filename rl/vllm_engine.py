@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from rl.models import load_tokenizer
-from rl.rollout import EngineOptions, Sampling, end_ids
+from rl.rollout import EngineOptions, Ids, Sampling, end_ids
 from rl.weights import Weights, tensors
 
 
@@ -49,7 +49,7 @@ class VllmEngine:
         self._llm.collective_rpc("reload_from", args=(weights,))
         self._llm.reset_prefix_cache()
 
-    def generate(self, prompts: Sequence[Sequence[int]], sampling: Sampling, seed: int) -> list[list[list[int]]]:
+    def generate(self, prompts: Sequence[Sequence[int]], sampling: Sampling, seeds: Sequence[int]) -> Ids:
         """Every prompt has a seed of its own, so the order in which vLLM schedules them does not matter."""
         from vllm import SamplingParams, TokensPrompt
 
@@ -59,10 +59,10 @@ class VllmEngine:
                 max_tokens=sampling.max_new_tokens,
                 temperature=sampling.temperature,
                 top_p=sampling.top_p,
-                seed=(seed + position) % 2**63,
+                seed=seed,
                 stop_token_ids=sorted(self._ends),
             )
-            for position in range(len(prompts))
+            for seed in seeds
         ]
         inputs = [TokensPrompt(prompt_token_ids=list(ids)) for ids in prompts]
         outputs = self._llm.generate(inputs, parameters, use_tqdm=False)

@@ -22,6 +22,7 @@ from serve.metrics import metrics
 from serve.schema import CompareRequest, RequestError, RewardRequest, ScoreRequest, Wire, parse
 from serve.scoring import Admission, Scoring
 from serve.tokens import environment_digests
+from wildreward.chat_template import read_chat_template
 from wildreward.checkpoint import fingerprint
 from wildreward.fetched import is_url
 from wildreward.settings.serve import ServeSettings
@@ -141,9 +142,10 @@ def _autoscaling(settings: ServeSettings) -> AutoscalingConfig:
 
 
 def version_of(settings: ServeSettings, digests: list[str]) -> str:
-    """Hash over everything a replica is made from: settings, tokens, the checkpoint's and the template's bytes."""
+    """Hash over everything a replica is made from: settings, tokens, the checkpoint's and the templates' bytes."""
     known = is_url(settings.checkpoint) or Path(settings.checkpoint).is_dir()
-    files = fingerprint(settings.checkpoint, settings.template) if known else ""
+    chat_source = read_chat_template(settings.chat_template)
+    files = fingerprint(settings.checkpoint, settings.template, chat_source) if known else ""
     values = settings.model_dump(mode="json", exclude=COMMAND_FIELDS)
     text = json.dumps([values, digests, files], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

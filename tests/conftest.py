@@ -1,4 +1,4 @@
-"""One local Ray cluster and one browser for the whole session, shared by every test that needs one."""
+"""One local Ray cluster, one process group and one browser for the whole session, shared by whoever needs them."""
 
 import os
 from collections.abc import Iterator
@@ -25,6 +25,18 @@ def ray_cluster() -> Iterator[None]:
 
     with cluster("local"):
         yield
+
+
+@pytest.fixture(scope="session")
+def process_group() -> Iterator[None]:
+    """A process group of this process alone, for DeepSpeed engines that run without Ray."""
+    import torch.distributed as dist
+
+    from tests.ranks import join
+
+    join()
+    yield
+    dist.destroy_process_group()
 
 
 @pytest.fixture(scope="session")

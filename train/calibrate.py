@@ -60,12 +60,15 @@ class Calibrator:
         self.calibration = none("nothing was published")
         self.measured: Calibrated | None = None
 
-    def __call__(self, checkpoint: Path, copy: Path) -> None:
-        """Read the logits of `checkpoint`, write the calibration into the config.json of `copy`."""
+    def fit(self, checkpoint: Path, published: Path) -> None:
+        """From the logits of `checkpoint`; `published` is the Hugging Face directory it becomes."""
+        config = json.loads((published / CONFIG).read_text(encoding="utf-8"))
+        self.calibration, self.measured = self._calibrated(checkpoint, config["wildreward"]["cutpoints"])
+
+    def write(self, copy: Path) -> None:
+        """Into the config.json of `copy`."""
         path = copy / CONFIG
-        config = path.read_text(encoding="utf-8")
-        self.calibration, self.measured = self._calibrated(checkpoint, json.loads(config)["wildreward"]["cutpoints"])
-        path.write_text(with_calibration(config, self.calibration), encoding="utf-8")
+        path.write_text(with_calibration(path.read_text(encoding="utf-8"), self.calibration), encoding="utf-8")
 
     def _calibrated(self, checkpoint: Path, cutpoints: Sequence[float] | None) -> tuple[Calibration, Calibrated | None]:
         """The calibration, or why there is none; and what is measured, where rows were apart."""

@@ -12,7 +12,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from train import engine as deepspeed_engine
+from wildreward import zero
 from wildreward.lora import add_adapter
 from wildreward.minilm import model_directory
 from wildreward.ordinal import frequency_cutpoints
@@ -55,7 +55,7 @@ def _sharded(settings: TrainSettings, cutpoints: list[float] | None) -> tuple[Or
     full = _whole(settings, cutpoints)[0].backbone if dist.get_rank() == 0 else None
     tokenizer = load_tokenizer(settings.backbone, settings.trust_remote_code, settings.pad_token)
     backbone = _shell(settings, pad_id(tokenizer))
-    _hand_out(full, backbone)
+    zero.hand_out(full, backbone)
     return with_head(backbone, settings.head, settings.num_classes, cutpoints), tokenizer
 
 
@@ -69,7 +69,6 @@ def _one_precision(model: OrdinalModel, dtype: torch.dtype) -> None:
 def _shell(settings: TrainSettings, pad_token_id: int) -> nn.Module:
     """A model of empty shards."""
     from transformers import AutoConfig, AutoModelForSequenceClassification
-    from transformers.integrations import HfDeepSpeedConfig
 
     config = AutoConfig.from_pretrained(
         model_directory(settings.backbone),
@@ -77,28 +76,7 @@ def _shell(settings: TrainSettings, pad_token_id: int) -> nn.Module:
         num_labels=num_labels(settings.head, settings.num_classes),
     )
     config.pad_token_id = pad_token_id
-    deepspeed_engine.join_process_group()
-    # transformers builds in shards for as long as this object lives.
-    alive = HfDeepSpeedConfig(deepspeed_engine.config(settings))
-    model = AutoModelForSequenceClassification.from_config(
-        config, dtype=getattr(torch, settings.dtype), trust_remote_code=settings.trust_remote_code
-    )
-    del alive
-    return model
-
-
-@torch.no_grad()
-def _hand_out(full: nn.Module | None, shell: nn.Module) -> None:
-    """Copy weights and buffers of rank 0's `full` model into the shards of every rank."""
-    import deepspeed
-    from deepspeed.accelerator import get_accelerator
-
-    source = {} if full is None else {**dict(full.named_parameters()), **dict(full.named_buffers())}
-    for name, parameter in shell.named_parameters():
-        with deepspeed.zero.GatheredParameters([parameter], modifier_rank=0):
-            if full is not None:
-                parameter.copy_(source[name])
-    for name, buffer in shell.named_buffers():
-        value = source.get(name, buffer).to(get_accelerator().current_device_name(), copy=True)
-        dist.broadcast(value, src=0)
-        buffer.copy_(value)
+    with zero.shards_only(settings):
+        return AutoModelForSequenceClassification.from_config(
+            config, dtype=getattr(torch, settings.dtype), trust_remote_code=settings.trust_remote_code
+        )

@@ -1,4 +1,4 @@
-"""The run as it goes, on the driver: progress, metrics.jsonl, and the sinks (sinks.py, trackers.py).
+"""The run as it goes, on the driver: progress, metrics.jsonl, and the sinks (sinks.py, wildreward/trackers.py).
 
 Rank 0 hands its records to a small actor; a thread of the driver takes them from there. A run that continues rewrites
 the file from the history in its checkpoint, so that no step is there twice; what the file had before went to the sinks
@@ -11,9 +11,9 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from train.sinks import Sink
 from wildreward import storage
 from wildreward.progress import Progress
+from wildreward.sinks import Sink
 
 POLL_S = 0.5
 WRITING_FRAC = 0.05

@@ -16,14 +16,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from train import tokens, trackers
+from train import tokens
 from train.checkpoint_list import mend_list
 from train.packed import is_packed
-from wildreward import run_directory, storage
+from wildreward import run_directory, storage, trackers
 from wildreward.batching import steps_per_epoch
 from wildreward.checkpoint import copy_checkpoint
 from wildreward.cluster import stage_cluster
@@ -290,7 +289,9 @@ def _export(
     """Publish a checkpoint of the run as <output>/`name`, calibrated where there is a calibrator; where it is."""
     target = storage.join(settings.output, name)
     with checkpoint.as_directory() as directory, _exported(settings, data.template, Path(directory)) as hf:
-        _publish(hf, target, partial(calibrator, Path(directory)) if calibrator else None)
+        if calibrator:
+            calibrator.fit(Path(directory), hf)
+        _publish(hf, target, calibrator.write if calibrator else None)
     return target
 
 

@@ -12,9 +12,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from train import engine as deepspeed_engine
 from train.checkpoint_list import keep_list
-from wildreward import lora
+from wildreward import lora, zero
 from wildreward.errors import CheckpointError
 from wildreward.reward_model import save_checkpoint
 
@@ -32,11 +31,11 @@ def save_rank(loop: "Loop", directory: Path, cutpoints: list[float] | None, repo
     import ray.train
 
     lora_run = bool(loop.settings.lora_rank)
-    state = deepspeed_engine.full_state(loop.engine, keep=loop.rank == 0, trained_only=lora_run)
+    state = zero.full_state(loop.engine, keep=loop.rank == 0, trained_only=lora_run)
     with writing(f"the checkpoint of step {loop.state.step}", tempfile.gettempdir()):
         loop.engine.save_checkpoint(
             str(directory),
-            tag=deepspeed_engine.CHECKPOINT_TAG,
+            tag=zero.CHECKPOINT_TAG,
             client_state={"state": asdict(loop.state)},
             exclude_frozen_parameters=lora_run,
         )

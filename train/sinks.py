@@ -6,11 +6,12 @@ Names of the series, tags and units are here alone. Ray serves each with `ray_` 
 
 import contextlib
 from collections.abc import Iterator, Mapping
-from typing import Any, Protocol
+from typing import Any
 
-from wildreward import storage
+from wildreward import storage, trackers
 from wildreward.logs import RUN_TAG, of_run
 from wildreward.settings.train import TrainSettings
+from wildreward.sinks import Sink, numbers
 
 PREFIX = "wildreward_train"
 GAUGES = {
@@ -22,27 +23,6 @@ GAUGES = {
     "mfu": "Share of the devices' peak FLOPs, where it is known",
     "step": "Optimiser steps done",
 }
-
-
-class Sink(Protocol):
-    """Takes records {"kind": "train" or "validation", "step": n, name: value, ...} in order, each step once."""
-
-    def write(self, record: Mapping[str, Any]) -> None: ...
-
-    def flush(self) -> None:
-        """Called twice a second: what was written survives a kill of this process, and is still seen."""
-
-    def close(self, finished: bool) -> None: ...
-
-
-def numbers(record: Mapping[str, Any]) -> dict[str, float]:
-    """The measured values of a record, as `kind/name`; what is not known (null) is left out.
-
-    >>> numbers({"kind": "train", "step": 3, "loss": 0.5, "tokens": 7, "mfu": None})
-    {'train/loss': 0.5, 'train/tokens': 7.0}
-    """
-    kept = {name: value for name, value in record.items() if name not in ("kind", "step") and value is not None}
-    return {f"{record['kind']}/{name}": float(value) for name, value in kept.items()}
 
 
 class TensorBoard:
@@ -108,8 +88,6 @@ class RayMetrics:
 @contextlib.contextmanager
 def sinks(settings: TrainSettings, output: str) -> Iterator[list[Sink]]:
     """All sinks that the settings ask for, closed at the end: as finished, unless the block raises."""
-    from train import trackers
-
     opened: list[Sink] = [TensorBoard(output), RayMetrics(output), *trackers.open_all(settings, output)]
     finished = False
     try:

@@ -23,6 +23,7 @@ from train import engine as deepspeed_engine
 from train.construction import build
 from train.saving import save_rank
 from train.speed import Speed
+from wildreward import zero
 from wildreward.batching import Batches, MicroBatch, Rows, micro_batches, padding_frac
 from wildreward.cutpoints import refit_cutpoints
 from wildreward.errors import TrainingError
@@ -109,9 +110,7 @@ class Loop:
             with checkpoint.as_directory() as directory:
                 # A LoRA run keeps no frozen weights: those come from the backbone again.
                 strict = not self.settings.lora_rank
-                _, client = self.engine.load_checkpoint(
-                    directory, tag=deepspeed_engine.CHECKPOINT_TAG, load_module_strict=strict
-                )
+                _, client = self.engine.load_checkpoint(directory, tag=zero.CHECKPOINT_TAG, load_module_strict=strict)
             self.state = State(**client["state"])
         self._tell({"kind": "start", "step": self.state.step, "total_steps": self.job.total_steps})
 
@@ -143,7 +142,7 @@ class Loop:
             warmup_frac=settings.warmup_frac,
             min_frac=settings.min_lr_frac,
         )
-        deepspeed_engine.set_learning_rate(self.engine, rate)
+        zero.set_learning_rate(self.engine, rate)
         self.engine.train()
         before = self.sums.loss
         for micro in shares[self.rank]:
@@ -153,7 +152,7 @@ class Loop:
             self.engine.backward(total * self.world / len(rows), scale_wrt_gas=False)
             self.sums.loss += float(total.detach())
         self._check_loss(self.sums.loss - before)
-        self.sums.grad_norm = deepspeed_engine.step(self.engine)
+        self.sums.grad_norm = zero.step(self.engine)
         self.state.step += 1
         self._count(rows, shares, rate, time.monotonic() - started)
 
@@ -161,7 +160,7 @@ class Loop:
         """Raises TrainingError on every rank where the loss of one is not a number, before weights are touched."""
         total = torch.tensor([loss], dtype=torch.float64, device=self.engine.device)
         dist.all_reduce(total)
-        deepspeed_engine.check_finite(float(total), f"the loss at step {self.state.step + 1}")
+        zero.check_finite(float(total), f"the loss at step {self.state.step + 1}")
 
     def _count(self, rows: Rows, shares: list[list[MicroBatch]], rate: float, seconds: float) -> None:
         every = [micro for share in shares for micro in share]
@@ -310,11 +309,11 @@ def evaluate(loop: Loop) -> Evaluation:
     targets_NK = soft_targets(torch.tensor(store.class_probs(range(len(store)))))
     if cutpoints is not None and settings.cutpoint_freedom == "refitted":
         values_N = logits_NK[:, 0] + cutpoints[0]
-        deepspeed_engine.check_finite(float(values_N.sum()), "the sum of the validation scores")
+        zero.check_finite(float(values_N.sum()), "the sum of the validation scores")
         cutpoints = refit_cutpoints(values_N, targets_NK)
         logits_NK = values_N[:, None] - torch.tensor(cutpoints)
     losses_N = row_losses(settings.head, logits_NK, targets_NK, loop.weights_K, settings.label_smoothing)
-    deepspeed_engine.check_finite(float(losses_N.sum()), "the validation loss")
+    zero.check_finite(float(losses_N.sum()), "the validation loss")
     scores_N = decode(settings.head, logits_NK).score_B
     metrics = validation_metrics(
         scores_N.double().numpy(), store.labels, losses_N.double().numpy(), settings.num_classes

@@ -6,7 +6,7 @@ A batch is one optimiser step over all workers; a micro-batch is one forward pas
 
 import heapq
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -108,6 +108,22 @@ def token_batches(lengths: Sequence[int], batch_tokens: int) -> list[list[int]]:
         groups[-1].append(position)
         room -= 1
     return groups
+
+
+def runs(lengths: Sequence[int], batch_tokens: int) -> Iterator[range]:
+    """Neighbours with at most `batch_tokens` tokens together, or a single text.
+
+    >>> list(runs([3, 4, 9, 1], batch_tokens=7))
+    [range(0, 2), range(2, 3), range(3, 4)]
+    """
+    start = total = 0
+    for position, length in enumerate(lengths):
+        if position > start and total + length > batch_tokens:
+            yield range(start, position)
+            start, total = position, 0
+        total += length
+    if lengths:
+        yield range(start, len(lengths))
 
 
 def _spread(lengths: Sequence[int], workers: int, max_tokens: int) -> list[list[int]]:

@@ -20,6 +20,9 @@ and a sweep cannot hold a trial and its training worker at once; so a local clus
 
 CONNECT_TIMEOUT_S = 5.0
 
+HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
+"""How a client of gRPC begins (RFC 9113, 3.4): the preface and empty settings. A server answers with its own."""
+
 WORKER_ENV = {"TOKENIZERS_PARALLELISM": "false"}
 
 
@@ -67,12 +70,14 @@ def connect(address: str | None = None) -> None:
 
 
 def _check_reachable(address: str) -> None:
-    """Ray itself waits for minutes, silently, for a host that does not answer."""
+    """Ray itself waits for minutes for a host that does not answer, or for another server on that port."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not host:
         return
     try:
-        socket.create_connection((host, int(port)), timeout=CONNECT_TIMEOUT_S).close()
+        with socket.create_connection((host, int(port)), timeout=CONNECT_TIMEOUT_S) as connection:
+            connection.sendall(HELLO)
+            connection.recv(1)  # one that wants TLS hangs up here, which is an answer too
     except (OSError, ValueError, OverflowError) as error:
         raise WildrewardError(f"--address {address}: no Ray cluster answers there: {error}") from None
 

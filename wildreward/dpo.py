@@ -4,14 +4,14 @@ Shapes: B sequences, P pairs, T tokens of a padded row, C of its completion part
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from wildreward.batching import token_batches
+from wildreward.prompt_sharing import Row, batches_of_rows, can_share, collate_rows, rows_of, shared_logits
 
 LossKind = Literal["sigmoid", "ipo"]
 
@@ -25,7 +25,7 @@ class PolicySequence(NamedTuple):
 
 @dataclass(frozen=True)
 class Batch:
-    """Prompts padded left, completions padded right: row = [pad.. prompt | completion pad..]."""
+    """Rows padded left, so that none is wider than the longest, and all end together: [pad.. prompt completion]."""
 
     ids_BT: Tensor
     mask_BT: Tensor
@@ -38,12 +38,27 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class PairLoss:
-    """`loss` is what is minimised (scalar); the implicit rewards are beta times the log-ratio to the reference."""
+class Objective:
+    """What is minimised in a step; see the settings of the same names."""
 
-    loss: Tensor
+    beta: float
+    kind: LossKind = "sigmoid"
+    label_smoothing: float = 0.0
+    sft_weight: float = 0.0
+    length_normalized: bool = False
+
+
+@dataclass(frozen=True)
+class PairLoss:
+    """`loss_P` is what is minimised; the implicit rewards are beta times the log-ratio to the reference."""
+
+    loss_P: Tensor
     chosen_P: Tensor
     rejected_P: Tensor
+
+    @property
+    def loss(self) -> Tensor:
+        return self.loss_P.mean()
 
 
 def collate(sequences: Sequence[PolicySequence], pad: int) -> Batch:
@@ -51,18 +66,19 @@ def collate(sequences: Sequence[PolicySequence], pad: int) -> Batch:
 
     >>> batch = collate([PolicySequence([5, 6], [7]), PolicySequence([8], [9, 10])], pad=0)
     >>> batch.ids_BT.tolist(), batch.completion_mask_BC.tolist()
-    ([[5, 6, 7, 0], [0, 8, 9, 10]], [[1, 0], [1, 1]])
+    ([[5, 6, 7], [8, 9, 10]], [[0, 1], [1, 1]])
     """
-    before = max(len(item.prompt) for item in sequences)
-    after = max(len(item.completion) for item in sequences)
-    rows, masks = [], []
+    width = max(len(prompt) + len(completion) for prompt, completion in sequences)
+    after = max(len(completion) for _, completion in sequences)
+    rows, masks, completions = [], [], []
     for prompt, completion in sequences:
-        left, right = before - len(prompt), after - len(completion)
-        rows.append([pad] * left + list(prompt) + list(completion) + [pad] * right)
-        masks.append([0] * left + [1] * (len(prompt) + len(completion)) + [0] * right)
+        left = width - len(prompt) - len(completion)
+        rows.append([pad] * left + list(prompt) + list(completion))
+        masks.append([0] * left + [1] * (width - left))
+        completions.append([0] * (after - len(completion)) + [1] * len(completion))
     mask_BT = torch.tensor(masks)
     positions_BT = (mask_BT.cumsum(1) - 1).clamp(min=0)
-    return Batch(torch.tensor(rows), mask_BT, positions_BT, mask_BT[:, before:])
+    return Batch(torch.tensor(rows), mask_BT, positions_BT, torch.tensor(completions))
 
 
 def completion_logits(model: Any, batch: Batch) -> Tensor:
@@ -107,9 +123,10 @@ def pair_loss(
     kind: LossKind = "sigmoid",
     label_smoothing: float = 0.0,
 ) -> PairLoss:
-    """Mean loss over pairs, from log-probabilities of whole completions under the policy and the reference.
+    """Loss of each pair, from log-probabilities of whole completions under the policy and the reference.
 
-    sigmoid: -(1 - s) log sigmoid(beta h) - s log sigmoid(-beta h), DPO (arXiv 2305.18290, eq. 7) with smoothing s;
+    sigmoid: -(1 - s) log sigmoid(beta h) - s log sigmoid(-beta h), DPO (arXiv 2305.18290, eq. 7) with smoothing s
+    (cDPO: Mitchell 2023, "A note on DPO with noisy preferences", eq. 3);
     ipo: (h - 1 / (2 beta))^2 (arXiv 2310.12036, eq. 17); h is the difference of the two log-ratios.
 
     >>> one = torch.tensor([0.0])
@@ -126,15 +143,84 @@ def pair_loss(
     else:
         forward_P, backward_P = functional.logsigmoid(beta * h_P), functional.logsigmoid(-beta * h_P)
         loss_P = -(1 - label_smoothing) * forward_P - label_smoothing * backward_P
-    return PairLoss(loss_P.mean(), (beta * chosen_ratio_P).detach(), (beta * rejected_ratio_P).detach())
+    return PairLoss(loss_P, (beta * chosen_ratio_P).detach(), (beta * rejected_ratio_P).detach())
+
+
+def per_token(logps_B: Tensor, lengths_B: Tensor) -> Tensor:
+    """Log-probabilities of completions divided by their length in tokens.
+
+    As length-normalised DPO (Tulu 3, arXiv 2411.15124, eq. 6) and SimPO (arXiv 2405.14734, eq. 3) have them: a pair's
+    gap then no longer grows with the longer completion.
+
+    >>> per_token(torch.tensor([-6.0, -6.0]), torch.tensor([2, 3])).tolist()
+    [-3.0, -2.0]
+    """
+    return logps_B / lengths_B
+
+
+def sft_loss(chosen_P: Tensor, lengths_P: Tensor) -> Tensor:
+    """Negative log-likelihood of each chosen completion per token: the term added in RPO (arXiv 2404.19733, eq. 1).
+
+    >>> sft_loss(torch.tensor([-6.0]), torch.tensor([3])).tolist()
+    [2.0]
+    """
+    return -per_token(chosen_P, lengths_P)
+
+
+def objective_loss(
+    policy_B: Tensor, reference_B: Tensor, lengths_B: Tensor, objective: Objective
+) -> tuple[PairLoss, Tensor]:
+    """(loss of each pair with every term in it, the SFT term alone) of all chosen completions, then all rejected.
+
+    >>> logps_B, lengths_B = torch.tensor([-6.0, -8.0]), torch.tensor([3, 2])
+    >>> result, sft_P = objective_loss(logps_B, logps_B, lengths_B, Objective(beta=0.1, sft_weight=0.5))
+    >>> result.loss_P.tolist(), sft_P.tolist()
+    ([1.693...], [2.0])
+    """
+    count = len(policy_B) // 2
+    sft_P = sft_loss(policy_B[:count], lengths_B[:count])
+    if objective.length_normalized:
+        policy_B, reference_B = per_token(policy_B, lengths_B), per_token(reference_B, lengths_B)
+    pairs = pair_loss(
+        *(policy_B[:count], policy_B[count:], reference_B[:count], reference_B[count:]),
+        beta=objective.beta,
+        kind=objective.kind,
+        label_smoothing=objective.label_smoothing,
+    )
+    return replace(pairs, loss_P=pairs.loss_P + objective.sft_weight * sft_P), sft_P
 
 
 def sequence_logps(model: Any, sequences: Sequence[PolicySequence], pad: int, max_tokens: int) -> list[float]:
-    """Log-probability of each completion given its prompt, summed over its tokens, in order."""
+    """Log-probability of each completion given its prompt, summed over its tokens, in order. Where the model allows it
+    a prompt is read once for all its completions; what is there twice is computed once anyway."""
     logps = [0.0] * len(sequences)
-    for group in token_batches([len(prompt) + len(completion) for prompt, completion in sequences], max_tokens):
-        batch = collate([sequences[index] for index in group], pad)
-        logps_BC = token_logps(completion_logits(model, batch), batch.completion_ids_BC, batch.completion_mask_BC)
-        for index, value in zip(group, logps_BC.sum(1).tolist(), strict=True):
-            logps[index] = value
+    rows = rows_of(sequences)
+    if not can_share(model):
+        rows = [Row(row.prompt, [c], [p]) for row in rows for c, p in zip(row.completions, row.places, strict=True)]
+    for group in batches_of_rows(rows, max_tokens):
+        for row, sums_K in zip(group, row_logps(model, group, pad).tolist(), strict=True):
+            for places, value in zip(row.places, sums_K, strict=True):
+                for place in places:
+                    logps[place] = value
     return logps
+
+
+def pair_logps(model: Any, pairs: Sequence[tuple[PolicySequence, PolicySequence]], pad: int) -> tuple[Tensor, Tensor]:
+    """Log-probabilities and lengths in tokens (2 P,) of the completions of pairs, which have their prompt in common:
+    all chosen, then all rejected."""
+    lengths_B = torch.tensor([len(pair[side].completion) for side in (0, 1) for pair in pairs])
+    rows = [Row(chosen.prompt, [chosen.completion, rejected.completion], []) for chosen, rejected in pairs]
+    logps_B = row_logps(model, rows, pad).t().flatten()
+    return logps_B, lengths_B.to(logps_B)
+
+
+def row_logps(model: Any, rows: Sequence[Row], pad: int) -> Tensor:
+    """(R, K) log-probabilities of the completions of rows that have equally many."""
+    if len(rows[0].completions) > 1 and can_share(model):
+        shared = collate_rows(rows, pad, next(model.parameters()).dtype)
+        logits, ids, mask = shared_logits(model, shared), shared.completion_ids_RKC, shared.completion_mask_RKC
+        logps_BC = token_logps(logits.flatten(0, 1), ids.flatten(0, 1), mask.flatten(0, 1))
+    else:
+        batch = collate([PolicySequence(row.prompt, c) for row in rows for c in row.completions], pad)
+        logps_BC = token_logps(completion_logits(model, batch), batch.completion_ids_BC, batch.completion_mask_BC)
+    return logps_BC.sum(1).unflatten(0, (len(rows), -1))

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from wildreward.batching import token_batches
+from wildreward.batching import runs, token_batches
 from wildreward.cpu_bert import CpuBert
 from wildreward.packed_linear import pack_linears
 from wildreward.reward_model import RewardModel, Score
@@ -64,19 +64,3 @@ class FastRewardModel(RewardModel):
             if prefix:
                 return shared_logits(backbone, ids, prefix)
         return super().raw_logits(ids)
-
-
-def runs(lengths: Sequence[int], batch_tokens: int) -> Iterator[range]:
-    """Neighbours with at most `batch_tokens` tokens together, or a single text.
-
-    >>> list(runs([3, 4, 9, 1], batch_tokens=7))
-    [range(0, 2), range(2, 3), range(3, 4)]
-    """
-    start = total = 0
-    for position, length in enumerate(lengths):
-        if position > start and total + length > batch_tokens:
-            yield range(start, position)
-            start, total = position, 0
-        total += length
-    if lengths:
-        yield range(start, len(lengths))

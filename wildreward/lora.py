@@ -7,7 +7,7 @@ Source: Hu et al. 2021, arXiv 2106.09685; the implementation is peft's.
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,8 @@ FOLDER = "adapter"
 HEAD_FILE = "wildreward_head.json"
 HEAD_NAMES = ("classifier", "score")
 """What Hugging Face's sequence-classification models call their head."""
+
+ALL_LINEAR = ("all-linear",)
 
 NAME = "default"
 """peft's name of an adapter that is the only one."""
@@ -46,7 +48,7 @@ def adapter_config(settings: TrainSettings) -> Any:
         r=settings.lora_rank,
         lora_alpha=settings.lora_alpha,
         lora_dropout=settings.lora_dropout,
-        target_modules=targets[0] if targets == ("all-linear",) else list(targets),
+        target_modules=targets[0] if targets == ALL_LINEAR else list(targets),
         exclude_modules=rf"({'|'.join(HEAD_NAMES)})(\..*)?",
         base_model_name_or_path=settings.backbone,
     )
@@ -56,21 +58,25 @@ def check_targets(settings: TrainSettings, config: Any) -> None:
     """Raises UsageError for names in lora_targets that match no linear layer. The model is built without weights."""
     from transformers import AutoModelForSequenceClassification
 
-    if settings.lora_targets == ("all-linear",):
+    if settings.lora_targets == ALL_LINEAR:
         return
     with torch.device("meta"):
         model = AutoModelForSequenceClassification.from_config(config, trust_remote_code=settings.trust_remote_code)
-    head = head_name(model)
+    refuse_unknown_targets(model, settings.lora_targets, head_name(model), settings.backbone)
+
+
+def refuse_unknown_targets(model: nn.Module, targets: Sequence[str], head: str, name: str) -> None:
+    """Raises UsageError for targets that match no linear layer of `model`, its `head` left out."""
     linear = [
-        name
-        for name, module in model.named_modules()
-        if type(module).__name__ in ("Linear", "Conv1D") and name.split(".")[0] != head
+        path
+        for path, module in model.named_modules()
+        if type(module).__name__ in ("Linear", "Conv1D") and path.split(".")[0] != head
     ]
-    unknown = [t for t in settings.lora_targets if not any(n == t or n.endswith(f".{t}") for n in linear)]
+    unknown = [target for target in targets if not any(f".{path}".endswith(f".{target}") for path in linear)]
     if unknown:
-        known = sorted({name.rsplit(".", 1)[-1] for name in linear})
+        known = sorted({path.rsplit(".", 1)[-1] for path in linear})
         raise UsageError(
-            f"--lora-targets: {', '.join(unknown)} match no linear layer of {settings.backbone}; "
+            f"--lora-targets: {', '.join(unknown)} match no linear layer of {name}; "
             f"its layers end in {', '.join(known)}"
         )
 

@@ -1,10 +1,11 @@
 """From scored completions of one prompt to a preference pair: best against worst, or a counted reason for none."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-SkipReason = Literal["score_failed", "empty", "duplicates", "cut_off", "tie", "gap"]
+SkipReason = Literal["score_failed", "empty", "duplicates", "cut_off", "length_gap", "tie", "gap"]
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class PairRule:
     min_reward_gap: float = 0.0
     length_penalty: float = 0.0
     choose_cut_off: bool = True
+    max_length_gap: int | None = None
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,8 @@ def choose_pair(
 ) -> Pair | SkipReason:
     """Best against worst of one prompt's completions; `None` among the rewards is a score that could not be had.
 
-    Empty completions and all but the first of equal texts are left out. Between equal rewards the first counts.
+    Empty completions and all but the first of equal texts are left out. Of the pairs that the rule allows the one with
+    the largest gap is taken; between equal gaps the first counts.
 
     >>> make = lambda text: Completion(text, (1,), cut_off=False, version=0)
     >>> choose_pair([make("a"), make("b"), make("b")], [1.5, 3.0, 1.0])
@@ -49,38 +52,49 @@ def choose_pair(
     >>> choose_pair([make("a"), make("b")], [2.0, 2.0]), choose_pair([make("a"), make("b")], [2.0, None])
     ('tie', 'score_failed')
     """
-    written = [(completion, reward) for completion, reward in zip(completions, rewards, strict=True) if completion.text]
-    if any(reward is None for _, reward in written):
+    written = {index: rewards[index] for index, completion in enumerate(completions) if completion.text}
+    known = {index: reward for index, reward in written.items() if reward is not None}
+    if len(known) < len(written):
         return "score_failed"
-    values = {
-        index: reward - rule.length_penalty * len(completion.ids) / 100
-        for index, (completion, reward) in enumerate(zip(completions, rewards, strict=True))
-        if reward is not None and completion.text
-    }
-    if not values:
+    if not known:
         return "empty"
-    distinct = _first_of_equal_texts(completions, values)
+    distinct = _first_of_equal_texts(completions, known)
     if len(distinct) < 2:
         return "duplicates"
-    worst = min(distinct, key=lambda index: (values[index], index))
-    candidates = [index for index in distinct if rule.choose_cut_off or not completions[index].cut_off]
-    if not candidates:
-        return "cut_off"
-    best = min(candidates, key=lambda index: (-values[index], index))
+    chosen = [index for index in distinct if rule.choose_cut_off or not completions[index].cut_off]
+    lengths = {index: len(completions[index].ids) for index in distinct}
+    allowed = list(_within(chosen, lengths, rule.max_length_gap))
+    if not allowed:
+        return "length_gap" if chosen else "cut_off"
+    values = {index: known[index] - rule.length_penalty * lengths[index] / 100 for index in distinct}
+    best, worst = max(allowed, key=lambda pair: values[pair[0]] - values[pair[1]])
     gap = values[best] - values[worst]
     if gap <= rule.min_reward_gap:
         return "tie" if gap <= 0 else "gap"
-    return Pair(best, worst, _known(rewards[best]), _known(rewards[worst]))
+    return Pair(best, worst, known[best], known[worst])
 
 
-def _first_of_equal_texts(completions: Sequence[Completion], indices: Sequence[int] | dict[int, float]) -> list[int]:
+def removed(completions: Sequence[Completion]) -> Counter[str]:
+    """How many of a prompt's completions are never in a pair: empty ones, and texts that were there already.
+
+    >>> make = lambda text: Completion(text, (1,), cut_off=False, version=0)
+    >>> removed([make("a"), make(""), make("a"), make("a")])
+    Counter({'duplicate': 2, 'empty': 1})
+    """
+    texts = [completion.text for completion in completions if completion.text]
+    return +Counter(duplicate=len(texts) - len(set(texts)), empty=len(completions) - len(texts))
+
+
+def _within(chosen: Sequence[int], lengths: dict[int, int], limit: int | None) -> Iterator[tuple[int, int]]:
+    """Pairs of a completion that may be chosen and another, whose lengths in tokens differ by at most `limit`."""
+    for best in chosen:
+        for worst, length in lengths.items():
+            if worst != best and (limit is None or abs(lengths[best] - length) <= limit):
+                yield best, worst
+
+
+def _first_of_equal_texts(completions: Sequence[Completion], indices: dict[int, float]) -> list[int]:
     first: dict[str, int] = {}
     for index in indices:
         first.setdefault(completions[index].text, index)
     return list(first.values())
-
-
-def _known(reward: float | None) -> float:
-    if reward is None:
-        raise ValueError("a pair was chosen from a completion without a reward")
-    return reward

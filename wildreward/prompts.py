@@ -1,28 +1,30 @@
 """Prompts for the policy, read from wherever conversations are: the history stays, the reply to be written goes.
 
-    prompts, skipped = read_prompts(["runs/label/wildfb"], turn="last")
+    for prompt in read_prompts(["runs/label/wildfb", "s3://bucket/chats/"], skipped := Counter(), turn="last"): ...
 
 A row gives its messages in `messages` (chat logs, WildFB rows, judged feedback), `conversation` (WildChat) or `prompt`
-(preference pairs: a message list, or plain text).
+(preference pairs: a message list, or plain text), and is read as `label` reads it.
 """
 
 import hashlib
 import json
 import random
+from array import array
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
-from wildreward.errors import UsageError
+from wildreward import records
+from wildreward.conversations import Unreadable, read_conversation
+from wildreward.errors import DataError, UsageError
 from wildreward.storage import exists, expand, join, open_file
 
 Message = dict[str, str]
 Turn = Literal["first", "last", "all"]
 
 COLUMNS = ("messages", "conversation", "prompt")
-ROLES = frozenset({"system", "user", "assistant"})
-SUFFIXES = (".parquet", ".jsonl")
 
 
 @dataclass(frozen=True)
@@ -34,22 +36,22 @@ class Prompt:
     messages: tuple[Message, ...]
 
 
-def read_prompts(inputs: Sequence[str], turn: Turn = "last") -> tuple[list[Prompt], Counter[str]]:
-    """Distinct prompts in the order read, and how many rows or prompts were skipped by reason.
+def read_prompts(
+    inputs: Sequence[str], skipped: Counter[str], turn: Turn = "last", flag: str = "--input"
+) -> Iterator[Prompt]:
+    """Prompts in the order of the files, one row in memory at a time; rows without one are counted by reason.
 
     Raises UsageError for a pattern that matches nothing, DataError naming a file that cannot be read.
     """
-    found: dict[str, Prompt] = {}
-    skipped: Counter[str] = Counter()
-    for path in expand([_training_part(item) for item in inputs], SUFFIXES):
-        for row in _rows(path):
-            prompts = prompts_of_row(row, turn)
-            if not prompts:
-                skipped["unreadable"] += 1
-            for prompt in prompts:
-                skipped["duplicate"] += prompt.id in found
-                found.setdefault(prompt.id, prompt)
-    return list(found.values()), +skipped
+    for path in expand([_training_part(item) for item in inputs], records.SUFFIXES, flag):
+        for row in _rows(path, flag):
+            messages = "unreadable_row" if row is None else _messages(row)
+            if isinstance(messages, str):
+                skipped[messages] += 1
+                continue
+            prompts = _cut(messages, turn)
+            skipped["no_user_message"] += not prompts
+            yield from prompts
 
 
 def prompts_of_row(row: Mapping[str, Any], turn: Turn = "last") -> list[Prompt]:
@@ -62,26 +64,33 @@ def prompts_of_row(row: Mapping[str, Any], turn: Turn = "last") -> list[Prompt]:
     []
     """
     messages = _messages(row)
+    return [] if isinstance(messages, str) else _cut(messages, turn)
+
+
+def _cut(messages: Sequence[Message], turn: Turn) -> list[Prompt]:
     ends = [index for index, message in enumerate(messages) if message["role"] == "user"]
     chosen = {"first": ends[:1], "last": ends[-1:], "all": ends}[turn]
     group = _digest(messages[: ends[0] + 1]) if ends else ""
     return [Prompt(_digest(messages[: end + 1]), group, tuple(messages[: end + 1])) for end in chosen]
 
 
-def split_held_out(prompts: Sequence[Prompt], count: int, seed: int) -> tuple[list[Prompt], list[Prompt]]:
-    """(training, held out): whole conversations drawn by seed until `count` prompts are held out, cut to `count`."""
-    groups = sorted({prompt.group for prompt in prompts})
-    random.Random(f"held-out {seed}").shuffle(groups)
-    sizes = Counter(prompt.group for prompt in prompts)
-    taken: set[str] = set()
+def split_held_out(groups: Sequence[Any], count: int, seed: int) -> tuple["array[int]", "array[int]"]:
+    """(training, held out) as positions in `groups`, which says of each prompt what conversation it is of.
+
+    Whole conversations are drawn by seed until `count` prompts are held out, cut to `count`.
+    """
+    sizes = Counter(groups)
+    names = sorted(sizes)
+    random.Random(f"held-out {seed}").shuffle(names)
+    taken: set[Any] = set()
     total = 0
-    for group in groups:
+    for group in names:
         if total >= count:
             break
         taken.add(group)
         total += sizes[group]
-    held_out = [prompt for prompt in prompts if prompt.group in taken]
-    return [prompt for prompt in prompts if prompt.group not in taken], held_out[:count]
+    held_out = array("Q", (place for place, group in enumerate(groups) if group in taken))
+    return array("Q", (place for place, group in enumerate(groups) if group not in taken)), held_out[:count]
 
 
 def positions_of_step(total: int, per_step: int, seed: int, step: int) -> list[int]:
@@ -90,15 +99,15 @@ def positions_of_step(total: int, per_step: int, seed: int, step: int) -> list[i
     >>> sorted(positions_of_step(4, 2, 0, 0) + positions_of_step(4, 2, 0, 1))
     [0, 1, 2, 3]
     """
-    positions: list[int] = []
-    order: list[int] = []
-    for index in range(step * per_step, (step + 1) * per_step):
-        epoch, offset = divmod(index, total)
-        if not order or offset == 0:
-            order = list(range(total))
-            random.Random(f"epoch {seed} {epoch}").shuffle(order)
-        positions.append(order[offset])
-    return positions
+    places = (divmod(index, total) for index in range(step * per_step, (step + 1) * per_step))
+    return [_order_of_epoch(total, seed, epoch)[offset] for epoch, offset in places]
+
+
+@lru_cache(maxsize=2)
+def _order_of_epoch(total: int, seed: int, epoch: int) -> "array[int]":
+    order = array("Q", range(total))
+    random.Random(f"epoch {seed} {epoch}").shuffle(order)
+    return order
 
 
 def _training_part(path: str) -> str:
@@ -109,59 +118,40 @@ def _training_part(path: str) -> str:
     return path
 
 
-def _rows(path: str) -> Iterator[Mapping[str, Any]]:
-    with open_file(path) as handle:
-        if path.endswith(".jsonl"):
-            yield from (_json_row(line) for line in handle if line.strip())
-        else:
-            yield from _parquet_rows(path, handle)
+def _rows(path: str, flag: str) -> Iterator[Mapping[str, Any] | None]:
+    if path.endswith(".parquet"):
+        yield from _parquet_rows(path, flag)
+    else:
+        yield from (record.values for record in records.read_records(path))
 
 
-def _json_row(line: bytes) -> Mapping[str, Any]:
-    try:
-        row = json.loads(line)
-    except ValueError:
-        return {}
-    return row if isinstance(row, dict) else {}
-
-
-def _parquet_rows(path: str, handle: Any) -> Iterator[Mapping[str, Any]]:
+def _parquet_rows(path: str, flag: str) -> Iterator[Mapping[str, Any]]:
+    """Only the column that is needed: chat logs have wide ones besides."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from wildreward.errors import DataError
-
-    try:
-        file = pq.ParquetFile(handle)
-        columns = [name for name in COLUMNS if name in file.schema_arrow.names]
-        if not columns:
-            raise UsageError(
-                f"--input {path}: no column {', '.join(COLUMNS)}; it has {', '.join(file.schema_arrow.names)}"
-            )
-        for batch in file.iter_batches(columns=columns[:1]):
-            yield from batch.to_pylist()
-    except (pa.ArrowInvalid, OSError) as error:
-        raise DataError(f"{path}: not a readable parquet file: {error}") from None
+    with open_file(path) as handle:
+        try:
+            file = pq.ParquetFile(handle)
+            columns = [name for name in COLUMNS if name in file.schema_arrow.names]
+            if not columns:
+                names = ", ".join(file.schema_arrow.names)
+                raise UsageError(f"{flag} {path}: no column {', '.join(COLUMNS)}; it has {names}")
+            for batch in file.iter_batches(256, columns=columns[:1]):
+                yield from batch.to_pylist()
+        except (pa.ArrowException, OSError) as error:
+            raise DataError(f"{path}: not a readable parquet file: {error}") from None
 
 
-def _messages(row: Mapping[str, Any]) -> list[Message]:
-    """The row's messages, or nothing when any of them is not a message we know."""
+def _messages(row: Mapping[str, Any]) -> list[Message] | str:
+    """The row's messages in alternation, or the reason why there are none."""
     value = next((row[name] for name in COLUMNS if row.get(name)), None)
     if isinstance(value, str):
         value = [{"role": "user", "content": value}]
-    if not isinstance(value, list) or not all(_is_message(item) for item in value):
-        return []
-    return [{"role": item["role"], "content": item["content"]} for item in value]
-
-
-def _is_message(item: Any) -> bool:
-    return (
-        isinstance(item, dict)
-        and item.get("role") in ROLES
-        and isinstance(item.get("content"), str)
-        and bool(item["content"].strip())
-    )
+    # An id and a language are given, or both would be made from the texts; neither is used here.
+    found = read_conversation({"id": "-", "language": "-", "messages": value})
+    return found.reason if isinstance(found, Unreadable) else found.messages
 
 
 def _digest(messages: Sequence[Message]) -> str:
-    return hashlib.sha256(json.dumps(messages, ensure_ascii=False).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps(messages, ensure_ascii=False).encode("utf-8", "surrogatepass")).hexdigest()[:16]

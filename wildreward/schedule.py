@@ -1,7 +1,9 @@
-"""The learning rate as a pure function of the step."""
+"""The learning rate, and other numbers that change over a run, as pure functions of the step."""
 
 import math
 from typing import Literal
+
+Kind = Literal["cosine", "linear", "constant"]
 
 
 def learning_rate(
@@ -9,7 +11,7 @@ def learning_rate(
     total_steps: int,
     peak: float,
     *,
-    kind: Literal["cosine", "linear", "constant"],
+    kind: Kind,
     warmup_frac: float = 0.0,
     min_frac: float = 0.0,
 ) -> float:
@@ -23,6 +25,26 @@ def learning_rate(
     warmup = math.floor(warmup_frac * total_steps)
     if step < warmup:
         return peak * (step + 1) / (warmup + 1)
-    done = (step - warmup) / max(1, total_steps - warmup)
-    factor = {"constant": 1.0, "linear": 1 - done, "cosine": 0.5 * (1 + math.cos(math.pi * done))}[kind]
-    return peak * (min_frac + (1 - min_frac) * factor)
+    return peak * (min_frac + (1 - min_frac) * remaining(step - warmup, total_steps - warmup, kind))
+
+
+def between(step: int, total_steps: int, start: float, end: float, kind: Kind) -> float:
+    """From `start` at step 0 to `end` at `total_steps` and ever after.
+
+    >>> [between(step, 4, 0.25, 0.75, "linear") for step in (0, 2, 4, 9)]
+    [0.25, 0.5, 0.75, 0.75]
+    >>> between(3, 4, 0.1, 0.5, "constant")
+    0.1
+    """
+    share = remaining(step, total_steps, kind)
+    return start * share + end * (1 - share)
+
+
+def remaining(step: int, total_steps: int, kind: Kind) -> float:
+    """1 at step 0 and, unless constant, 0 from `total_steps` on.
+
+    >>> [round(remaining(step, 4, "cosine"), 3) for step in range(6)]
+    [1.0, 0.854, 0.5, 0.146, 0.0, 0.0]
+    """
+    done = min(1.0, max(0.0, step / max(1, total_steps)))
+    return {"constant": 1.0, "linear": 1 - done, "cosine": 0.5 * (1 + math.cos(math.pi * done))}[kind]

@@ -1,5 +1,5 @@
-"""What can score conversations: checkpoints, callables (callable_scorer.py), running scorers (pipelines/served.py), or
-any object with this one method.
+"""What can score conversations: checkpoints, callables (callable_scorer.py), running scorers (serve/served_scorer.py),
+or any object with this one method.
 
 class Shortest:
     def score(self, conversations):
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from wildreward.checkpoint import CHAT, fingerprint, is_scalar, local_directory
+from wildreward.errors import WildrewardError
 from wildreward.template import InputTemplate, Message
 
 if TYPE_CHECKING:
@@ -29,6 +30,10 @@ class Unscored:
 
     reason: str
     detail: str = ""
+
+
+class ScorerUnavailableError(WildrewardError):
+    """The scorer as a whole does not answer, after its retries: asking for one text at a time would not help."""
 
 
 class Scorer(Protocol):
@@ -88,7 +93,7 @@ class LoadedCheckpoint:
 
 def load_checkpoint(source: CheckpointScorer) -> "TextScorer":
     """An ordinal checkpoint of ours, or a scalar reward model of another maker. Raises CheckpointError."""
-    from wildreward.reward_model import RewardModel
+    from wildreward.fast_reward_model import FastRewardModel
     from wildreward.scalar_reward_model import ScalarRewardModel
 
     directory = local_directory(source.checkpoint)
@@ -98,7 +103,7 @@ def load_checkpoint(source: CheckpointScorer) -> "TextScorer":
         own = None if template is None or template == CHAT else InputTemplate.load(template)
         model = ScalarRewardModel.load(directory, device, dtype, own, trusted, chat_source=source.chat_source)
     else:
-        model = RewardModel.load(
+        model = FastRewardModel.load(
             directory, device, dtype, template, trusted, calibrated=source.calibrated, chat_source=source.chat_source
         )
     model.name = source.checkpoint

@@ -44,7 +44,7 @@ def join(base: str, *parts: str) -> str:
     return "/".join([base.rstrip("/"), *parts])
 
 
-def expand(patterns: Sequence[str], suffixes: Sequence[str]) -> list[str]:
+def expand(patterns: Sequence[str], suffixes: Sequence[str], flag: str = "--input") -> list[str]:
     """All files meant by paths, globs and directories (searched in depth), sorted, with their protocol, each once.
 
     Raises UsageError for a pattern that matches nothing, DataError for a directory with WildFB rows that are not all
@@ -55,9 +55,9 @@ def expand(patterns: Sequence[str], suffixes: Sequence[str]) -> list[str]:
         try:
             matches = find(pattern, suffixes)
         except unreachable() as error:
-            raise UsageError(f"--input {pattern}: cannot be read: {error}") from error
+            raise UsageError(f"{flag} {pattern}: cannot be read: {error}") from error
         if not matches:
-            raise UsageError(f"--input {pattern}: no file found (files read end with {', '.join(suffixes)})")
+            raise UsageError(f"{flag} {pattern}: no file found (files read end with {', '.join(suffixes)})")
         found |= dict.fromkeys(matches)
     return list(found)
 
@@ -196,3 +196,34 @@ def remove(path: str) -> None:
     if fs.exists(inner):
         with contextlib.suppress(FileNotFoundError):  # another process was faster
             fs.rm(inner, recursive=True)
+
+
+def copy_directory(source: str, target: str) -> None:
+    """Copy all files below a directory to another, which is made. Within one object store the store itself copies.
+
+    Files are streamed: none is held in memory.
+    """
+    (from_fs, base), (to_fs, place) = filesystem(source), filesystem(target)
+    from_fs.invalidate_cache()  # another process may have written them
+    for name in from_fs.find(base):
+        inner = join(place, name.removeprefix(base).lstrip("/"))
+        to_fs.makedirs(os.path.dirname(inner), exist_ok=True)
+        if from_fs is to_fs:
+            to_fs.cp_file(name, inner)
+        elif is_local(source):
+            to_fs.put_file(name, inner)
+        else:
+            from_fs.get_file(name, inner)
+
+
+def refreshed(path: str) -> str:
+    """`path`, with what this process remembers of its file system's listings forgotten: others write there too."""
+    filesystem(path)[0].invalidate_cache()
+    return path
+
+
+def upload(local: str, path: str) -> None:
+    """A file of this machine to an object store, where it is complete or not there."""
+    fs, inner = filesystem(path)
+    fs.makedirs(os.path.dirname(inner), exist_ok=True)
+    fs.put_file(local, inner)

@@ -30,6 +30,7 @@ from tests.benchmarks.serve_throughput import CORES, ROOT, _free_port, _process,
 
 CLIENTS = 64
 TOLERANCE = 1e-4
+KINDS = {"proxy": "ProxyActor", "replicas": "ServeReplica"}
 
 
 def main() -> None:
@@ -73,16 +74,18 @@ def _drill(url: str, port: int, texts: list[str], checkpoint: Path, args: argpar
     sizes = {"before": _sizes()}
     rate = args.times * before.rate
     flood = [sys.executable, "-m", "tests.benchmarks.serve_drills", "--flood", str(port), str(rate), str(args.seconds)]
-    process = subprocess.Popen(flood, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert process.stdin is not None
-    process.stdin.write(json.dumps(texts))
-    process.stdin.close()
     during = []
-    while process.poll() is None:
-        during.append(_sizes())
-        time.sleep(0.5)
-    assert process.stdout is not None
-    _tell_flood(json.loads(process.stdout.read()), rate)
+    with tempfile.TemporaryFile("w+") as found:  # not a pipe: it would fill up, and nobody reads it before the end
+        process = subprocess.Popen(flood, cwd=ROOT, stdin=subprocess.PIPE, stdout=found, text=True)
+        assert process.stdin is not None
+        process.stdin.write(json.dumps(texts))
+        process.stdin.close()
+        kinds = {name: _pids(kind) for name, kind in KINDS.items()}  # to look for them again costs a tenth of a second
+        while process.poll() is None:
+            during.append({name: sum(_rss_mb(pid) for pid in pids) for name, pids in kinds.items()})
+            time.sleep(0.5)
+        found.seek(0)
+        _tell_flood(json.load(found), rate)
     sizes |= {"most during": max(during, key=lambda found: sum(found.values())), "after": _sizes()}
     for when, found in sizes.items():
         print(f"  memory {when}: " + ", ".join(f"{name} {mb:.0f} MB" for name, mb in sorted(found.items())))
@@ -173,8 +176,7 @@ def _cmdline(pid: int) -> list[str]:
 
 def _sizes() -> dict[str, float]:
     """Resident megabytes of the proxy and of all replicas."""
-    kinds = {"proxy": "ProxyActor", "replicas": "ServeReplica"}
-    return {name: sum(_rss_mb(pid) for pid in _pids(kind)) for name, kind in kinds.items()}
+    return {name: sum(_rss_mb(pid) for pid in _pids(kind)) for name, kind in KINDS.items()}
 
 
 def _rss_mb(pid: int) -> float:

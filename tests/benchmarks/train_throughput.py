@@ -25,7 +25,7 @@ import torch
 from tests.wildchat_lengths import wildchat_lengths
 from train import engine as deepspeed_engine
 from train import packed
-from wildreward import packing
+from wildreward import packing, zero
 from wildreward.batching import MicroBatch, Rows, micro_batches, padding_frac
 from wildreward.ordinal import hard_targets, row_losses
 from wildreward.pretrained import pad
@@ -96,7 +96,7 @@ class Trainer:
         if way.packed:
             packing.prepare(model.backbone, "cpu", getattr(torch, way.dtype))
         self.engine = deepspeed_engine.initialise(model, settings)
-        deepspeed_engine.set_learning_rate(self.engine, settings.lr)
+        zero.set_learning_rate(self.engine, settings.lr)
 
     def step(self, lengths: Rows, rows: Rows) -> tuple[float, float]:
         """(seconds, loss) of one optimiser step over `rows`; what is read is a function of the row's number."""

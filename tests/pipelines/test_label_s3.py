@@ -9,10 +9,10 @@ from pathlib import Path
 
 import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
 from tests.judge_server import judge_server
 from tests.pipelines.label_chats import openai, settings, write_chats
+from tests.s3 import s3_endpoint
 from wildreward import storage
 from wildreward.judge import cache_segments as segments
 from wildreward.judge.cache import MERGE_FILES, JudgeCache, digest
@@ -23,18 +23,8 @@ OUT = "s3://chats/out"
 @pytest.fixture
 def s3() -> Iterator[dict[str, str]]:
     """Environment of a process that finds the bucket `chats`."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    environment = {
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_EC2_METADATA_DISABLED": "true",
-    }
-    yield environment
-    server.stop()
+    with s3_endpoint("chats") as environment:
+        yield environment
 
 
 def test_chats_in_a_bucket_become_rows_in_a_bucket_a_crash_changes_nothing_and_a_third_run_has_nothing_to_do(
@@ -47,7 +37,6 @@ def test_chats_in_a_bucket_become_rows_in_a_bucket_a_crash_changes_nothing_and_a
         aws_access_key_id="test",
         aws_secret_access_key="test",
     )
-    client.create_bucket(Bucket="chats")
     for path in write_chats(tmp_path / "chats").glob("*.jsonl"):
         client.upload_file(str(path), "chats", f"in/{path.name}")
     config = tmp_path / "config.yaml"

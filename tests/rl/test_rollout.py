@@ -12,7 +12,7 @@ from rl.weights import pack
 from tests.rl.tiny import conversations, tiny_policy
 from wildreward.pairs import Completion
 
-GREEDY = Sampling(completions=1, max_new_tokens=8, top_p=1e-6)
+GREEDY = Sampling(completions=1, max_new_tokens=8, temperature=0.0)
 FREE = Sampling(completions=3, max_new_tokens=8)
 
 
@@ -28,7 +28,11 @@ def prompts(worker: RolloutWorker) -> list[list[int]]:
 
 
 def written(worker: RolloutWorker, prompts: list[list[int]], sampling: Sampling = FREE) -> list[list[Completion]]:
-    return worker.generate(prompts, sampling, seed=1, version=worker.version, weights=None).value
+    return worker.generate(prompts, sampling, seeds(prompts), version=worker.version, weights=None).value
+
+
+def seeds(prompts: list[list[int]]) -> list[int]:
+    return [len(ids) for ids in prompts]
 
 
 def test_the_same_seed_writes_the_same_and_another_seed_does_not(
@@ -37,13 +41,13 @@ def test_the_same_seed_writes_the_same_and_another_seed_does_not(
     first = written(worker, prompts)
     assert [len(row) for row in first] == [3, 3]
     assert written(worker, prompts) == first
-    assert worker.generate(prompts, FREE, seed=2, version=0, weights=None).value != first
+    assert worker.generate(prompts, FREE, [1, 2], version=0, weights=None).value != first
 
 
-def test_a_padded_prompt_is_continued_as_it_is_alone(worker: RolloutWorker, prompts: list[list[int]]) -> None:
-    together = written(worker, prompts, GREEDY)
+def test_a_prompt_is_continued_as_it_is_alone(worker: RolloutWorker, prompts: list[list[int]]) -> None:
+    together = written(worker, prompts)
     assert len({len(ids) for ids in prompts}) == 2
-    assert together == [written(worker, [ids], GREEDY)[0] for ids in prompts]
+    assert together == [written(worker, [ids])[0] for ids in prompts]
 
 
 def test_greedy_output_equals_a_plain_argmax(worker: RolloutWorker, prompts: list[list[int]], start: Path) -> None:
@@ -68,8 +72,8 @@ def test_new_weights_write_what_a_model_with_these_weights_writes(
     other = tiny_policy(tmp_path / "other", steps=5, seed=7)
     model = AutoModelForCausalLM.from_pretrained(other)
     worker = RolloutWorker("transformers", EngineOptions(str(start), threads=1))
-    result = worker.generate(prompts, FREE, seed=1, version=4, weights=pack(model, torch.float32)).value
-    expected = TransformersEngine(EngineOptions(str(other), threads=1)).generate(prompts, FREE, seed=1)
+    result = worker.generate(prompts, FREE, seeds(prompts), version=4, weights=pack(model, torch.float32)).value
+    expected = TransformersEngine(EngineOptions(str(other), threads=1)).generate(prompts, FREE, seeds(prompts))
     assert [[list(item.ids) for item in row] for row in result] == expected
     assert {item.version for row in result for item in row} == {4}
 
@@ -78,4 +82,17 @@ def test_a_version_it_does_not_have_and_is_not_given_is_an_error(
     worker: RolloutWorker, prompts: list[list[int]]
 ) -> None:
     with pytest.raises(ValueError, match="version 9"):
-        worker.generate(prompts, FREE, seed=1, version=9, weights=None)
+        worker.generate(prompts, FREE, seeds(prompts), version=9, weights=None)
+
+
+@pytest.mark.parametrize("sampling", [GREEDY, FREE], ids=["greedy", "free"])
+def test_a_model_that_cannot_be_driven_is_left_to_transformers_generate(
+    start: Path, prompts: list[list[int]], sampling: Sampling
+) -> None:
+    engine = TransformersEngine(EngineOptions(str(start), threads=1))
+    driven = engine.generate(prompts, sampling, seeds(prompts))
+    engine.decoder = None
+    left = engine.generate(prompts, sampling, seeds(prompts))
+    assert [len(row) for row in left] == [sampling.completions] * 2
+    assert (left == driven) == (sampling is GREEDY)
+    assert engine.generate(prompts, sampling, seeds(prompts)) == left

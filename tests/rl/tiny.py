@@ -41,7 +41,7 @@ def prompts_file(directory: Path) -> Path:
 def settings(directory: Path, **changed: Any) -> DpoSettings:
     """A run of seconds: policy, prompts and output under `directory`."""
     policy = directory / "start"
-    if not policy.exists():
+    if "policy" not in changed and not policy.exists():
         tiny_policy(policy)
     values = {
         "policy": str(policy),
@@ -57,6 +57,7 @@ def settings(directory: Path, **changed: Any) -> DpoSettings:
         "eval_prompts": 4,
         "checkpoint_every_steps": 2,
         "lr": 1e-3,
+        "staleness": 0,
         "threads": 1,
     }
     return DpoSettings.model_validate(values | changed)
@@ -67,6 +68,13 @@ class ShareOfE:
 
     def score(self, conversations: Sequence[Sequence[Any]], batch_tokens: int = 8192) -> list[Score]:
         return [_score(1 + 3 * text.count("e") / len(text)) for text in _replies(conversations)]
+
+
+class FewWords:
+    """Another opinion: the fewer words the better."""
+
+    def score(self, conversations: Sequence[Sequence[Any]], batch_tokens: int = 8192) -> list[Score]:
+        return [_score(4 - len(text.split()) / 10) for text in _replies(conversations)]
 
 
 class FailsOn:

@@ -74,7 +74,11 @@ def test_a_version_is_what_a_replica_is_made_of_and_not_how_it_was_asked_for(che
         others.append(version_of(plain, []))
     finally:
         notes.unlink()
-    assert len({version_of(plain, []), *others}) == 5
+    template = tmp_path / "chat.jinja"
+    for text in ("{{ messages[0].content }}", "{{ messages[-1].content }}"):  # edited under the same name
+        template.write_text(text)
+        others.append(version_of(settings_with(checkpoint, chat_template=str(template)), []))
+    assert len({version_of(plain, []), *others}) == 7
 
 
 def test_the_shipped_yaml_is_what_ray_and_the_settings_take() -> None:

@@ -1,7 +1,7 @@
 """A backbone of 1M random weights and WildFB rows whose class can be read off their words."""
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -122,15 +122,3 @@ def tiny_settings(wildfb: Path, make_backbone: Callable[..., Path]) -> dict[str,
         "log_every_steps": 1,
         "device": "cpu",
     }
-
-
-@pytest.fixture(scope="session")
-def process_group() -> Iterator[None]:
-    """A process group of this process alone, for engines that run without Ray."""
-    import torch.distributed as dist
-
-    from tests.train.engines import join
-
-    join()
-    yield
-    dist.destroy_process_group()

@@ -1,15 +1,14 @@
 """A DeepSpeed engine in this process, on a few rows that are the same everywhere: what tests of the engine need."""
 
-import os
-import sys
 from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed as dist
 
+from tests.ranks import run_rank
 from train import engine as deepspeed_engine
 from train.construction import build
+from wildreward import zero
 from wildreward.ordinal import hard_targets, row_losses
 from wildreward.settings.train import TrainSettings
 
@@ -17,17 +16,12 @@ LABELS = torch.tensor([1, 2, 3, 4, 1, 4, 2, 3])
 STEPS = 3
 
 
-def join(rank: int = 0, world: int = 1, store: dist.Store | None = None) -> None:
-    os.environ.update(DS_ACCELERATOR="cpu", LOCAL_RANK=str(rank))
-    dist.init_process_group("gloo", store=store or dist.HashStore(), rank=rank, world_size=world)
-
-
 def start(settings: TrainSettings) -> tuple[Any, Any]:
     """(model, engine) as a worker makes them."""
     torch.manual_seed(settings.seed)
     model, _ = build(settings, LABELS)
     engine = deepspeed_engine.initialise(model, settings)
-    deepspeed_engine.set_learning_rate(engine, settings.lr)
+    zero.set_learning_rate(engine, settings.lr)
     return model, engine
 
 
@@ -48,7 +42,7 @@ def step(engine: Any, settings: TrainSettings, rank: int = 0, world: int = 1) ->
     """The gradient norm."""
     engine.train()
     engine.backward(losses(engine, settings, rank, world).sum() * world / len(LABELS), scale_wrt_gas=False)
-    return deepspeed_engine.step(engine)
+    return zero.step(engine)
 
 
 def train(settings: TrainSettings, rank: int = 0, world: int = 1) -> dict[str, torch.Tensor]:
@@ -56,19 +50,16 @@ def train(settings: TrainSettings, rank: int = 0, world: int = 1) -> dict[str, t
     _, engine = start(settings)
     for _ in range(STEPS):
         step(engine, settings, rank, world)
-    return deepspeed_engine.full_state(engine, keep=True)
+    return zero.full_state(engine, keep=True)
 
 
 def main(rank: int, world: int, folder: Path) -> None:
     """Train with every settings_*.json of the folder, and write its weights beside it."""
-    join(rank, world, dist.FileStore(str(folder / "store"), world))
     for path in sorted(folder.glob("settings_*.json")):
         state = train(TrainSettings.model_validate_json(path.read_text()), rank, world)
         if rank == 0:
             torch.save(state, path.with_suffix(".pt"))
-    dist.barrier()
-    dist.destroy_process_group()
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]))
+    run_rank(main)

@@ -1,7 +1,5 @@
 """The engine at every ZeRO stage: gradient norm, clipping, what is not a number, the same start and the same end."""
 
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,8 +7,10 @@ from typing import Any
 import pytest
 import torch
 
+from tests.ranks import spawn
 from tests.train import engines
 from train import engine as deepspeed_engine
+from wildreward import zero
 from wildreward.errors import TrainingError
 from wildreward.ordinal import frequency_cutpoints
 from wildreward.policies import new_policy
@@ -36,16 +36,16 @@ def test_the_gradient_norm_is_reported_clipped_by_and_must_be_a_number(
     divides by their size unless that is far below its epsilon of 1e-8); and where it is no number, weights stay."""
     settings = TrainSettings(**values, zero_stage=stage, dtype=dtype, max_grad_norm=1e-10)
     _, engine = engines.start(settings)
-    states = [deepspeed_engine.full_state(engine, keep=True)]
+    states = [zero.full_state(engine, keep=True)]
     norm = engines.step(engine, settings)
     assert norm == pytest.approx(norm_by_hand(settings), rel=1e-5 if dtype == "float32" else 2e-2)
-    states.append(deepspeed_engine.full_state(engine, keep=True))
+    states.append(zero.full_state(engine, keep=True))
     assert distance(states[0], states[1]) < settings.lr / 20
     loss = engines.losses(engine, settings).mean()
     engine.backward(loss + torch.sqrt(loss * 0), scale_wrt_gas=False)  # finite, with a gradient of infinity times 0
     with pytest.raises(TrainingError, match=r"the gradient norm is (nan|inf)"):
-        deepspeed_engine.step(engine)
-    assert distance(states[1], deepspeed_engine.full_state(engine, keep=True)) == 0
+        zero.step(engine)
+    assert distance(states[1], zero.full_state(engine, keep=True)) == 0
 
 
 def norm_by_hand(settings: TrainSettings) -> float:
@@ -68,7 +68,7 @@ def test_weights_that_are_not_numbers_are_not_handed_out(values: dict[str, Any])
     with torch.no_grad():
         model.cutpoints.first.fill_(float("nan"))
     with pytest.raises(TrainingError, match=r"weights are not numbers \(cutpoints.first\)"):
-        deepspeed_engine.full_state(engine, keep=True)
+        zero.full_state(engine, keep=True)
 
 
 @pytest.fixture(scope="module")
@@ -86,8 +86,7 @@ def test_shards_start_from_the_weights_of_the_whole_model(
     """The fresh head too, which is random; and rotary frequencies stay float32 at every stage."""
     values = {**values, **({"backbone": llama} if kind == "llama" else {}), "dtype": dtype}
     found = [
-        deepspeed_engine.full_state(engines.start(TrainSettings(**values, zero_stage=stage))[1], keep=True)
-        for stage in (0, 2, 3)
+        zero.full_state(engines.start(TrainSettings(**values, zero_stage=stage))[1], keep=True) for stage in (0, 2, 3)
     ]
     for other in found[1:]:
         assert found[0].keys() == other.keys()
@@ -119,8 +118,7 @@ def test_two_ranks_export_what_one_rank_trains(values: dict[str, Any], tmp_path:
         for name, more in (("full", {}), ("lora", lora)):
             settings = TrainSettings(**values, zero_stage=stage, **more)
             (tmp_path / f"settings_{name}_{stage}.json").write_text(settings.model_dump_json())
-    command = [sys.executable, "-m", "tests.train.engines"]
-    ranks = [subprocess.Popen([*command, str(rank), "2", str(tmp_path)]) for rank in range(2)]
+    ranks = spawn("tests.train.engines", tmp_path)
     alone = {
         "full": engines.train(TrainSettings(**values, zero_stage=0)),
         "lora": engines.train(TrainSettings(**values, zero_stage=0, **lora)),

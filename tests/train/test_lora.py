@@ -10,7 +10,7 @@ from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from tests.train import engines
 from train import engine as deepspeed_engine
-from wildreward import lora
+from wildreward import lora, zero
 from wildreward.errors import UsageError
 from wildreward.reward_model import RewardModel
 from wildreward.settings.train import TrainSettings
@@ -37,10 +37,10 @@ def test_adapters_head_and_cutpoints_are_trained_and_nothing_else(
     values: dict[str, Any], targets: tuple[str, ...]
 ) -> None:
     model, engine = engines.start(TrainSettings(**values, zero_stage=0, lora_targets=targets))
-    before = deepspeed_engine.full_state(engine, keep=True)
+    before = zero.full_state(engine, keep=True)
     for _ in range(2):
         engines.step(engine, TrainSettings(**values))
-    after = deepspeed_engine.full_state(engine, keep=True)
+    after = zero.full_state(engine, keep=True)
     changed = {name for name in before if not torch.equal(before[name], after[name])}
     trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
     assert {"cutpoints.first", "cutpoints.gaps", "backbone.classifier.weight", "backbone.classifier.bias"} < changed
@@ -62,12 +62,12 @@ def test_a_stored_state_has_no_frozen_weights_and_continues_exactly(
     engines.step(engine, settings)
     _, other = engines.start(settings)
     other.load_checkpoint(str(tmp_path), tag="ds", load_module_strict=False)
-    deepspeed_engine.set_learning_rate(other, settings.lr)
+    zero.set_learning_rate(other, settings.lr)
     engines.step(other, settings)
-    expected, found = (deepspeed_engine.full_state(each, keep=True) for each in (engine, other))
+    expected, found = (zero.full_state(each, keep=True) for each in (engine, other))
     assert all(torch.equal(found[name], expected[name]) for name in expected)
     stored = sum(path.stat().st_size for path in (tmp_path / "ds").iterdir())
-    trained = sum(p.numel() for p in deepspeed_engine.full_state(engine, keep=True, trained_only=True).values())
+    trained = sum(p.numel() for p in zero.full_state(engine, keep=True, trained_only=True).values())
     assert stored < 4 * 4 * trained + 100_000  # fp32 weights and optimiser; the embeddings alone are 3.9 MB
 
 
@@ -80,7 +80,7 @@ def test_the_published_model_is_the_trained_one_merged_with_the_adapter_beside_i
     settings = TrainSettings(**values, zero_stage=0)
     model, engine = engines.start(settings)
     engines.step(engine, settings)
-    state = deepspeed_engine.full_state(engine, keep=True, trained_only=True)
+    state = zero.full_state(engine, keep=True, trained_only=True)
     cutpoints = deepspeed_engine.cutpoints(engine)
     lora.save_adapter(tmp_path / "kept", model, state, cutpoints, lora.adapter_config(settings))
     lora.merge(tmp_path / "kept", tmp_path / "published", settings, InputTemplate(max_tokens=64))

@@ -23,6 +23,19 @@ def test_a_closed_port_is_refused_at_once_and_named(scheme: str) -> None:
             _check_reachable(address)
 
 
+def test_a_server_that_never_says_anything_is_told_in_bounded_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wildreward.cluster.CONNECT_TIMEOUT_S", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        address = f"127.0.0.1:{mute.getsockname()[1]}"
+        with pytest.raises(WildrewardError, match=f"{address}: no Ray cluster answers there: timed out"):
+            _check_reachable(address)
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_a_cluster_answers() -> None:
+    _check_reachable(ray.get_runtime_context().gcs_address)
+
+
 @pytest.mark.usefixtures("ray_cluster")
 def test_a_stage_inside_a_connection_uses_it_and_leaves_it() -> None:
     before = ray.get_runtime_context().get_job_id()

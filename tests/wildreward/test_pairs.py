@@ -49,3 +49,16 @@ def test_the_length_penalty_can_turn_the_order() -> None:
     completions = [*written("long", tokens=200), *written("short", tokens=10)]
     assert choose_pair(completions, [3.0, 2.5]) == Pair(0, 1, 3.0, 2.5)
     assert choose_pair(completions, [3.0, 2.5], PairRule(length_penalty=1.0)) == Pair(1, 0, 2.5, 3.0)
+
+
+def test_the_cap_on_the_length_gap_takes_the_widest_gap_it_allows() -> None:
+    completions = [*written("long", tokens=90), *written("middle", tokens=50), *written("short", tokens=20)]
+    rewards = [3.0, 1.5, 1.0]
+    assert choose_pair(completions, rewards) == Pair(0, 2, 3.0, 1.0)
+    assert choose_pair(completions, rewards, PairRule(max_length_gap=40)) == Pair(0, 1, 3.0, 1.5)
+    assert choose_pair(completions, rewards, PairRule(max_length_gap=30)) == Pair(1, 2, 1.5, 1.0)
+    assert choose_pair(completions, rewards, PairRule(max_length_gap=29)) == "length_gap"
+
+
+def test_rewards_of_completions_that_are_left_out_do_not_matter() -> None:
+    assert choose_pair(written("a", "", "b"), [1.0, 9.0, 2.0]) == Pair(2, 0, 2.0, 1.0)

@@ -10,14 +10,25 @@ import os
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
-from train.sinks import Sink, numbers
 from wildreward import storage
 from wildreward.errors import UsageError
-from wildreward.settings.train import TrainSettings
+from wildreward.sinks import Sink, numbers
 
 RUNS = "trackers.json"
+KINDS = ("train", "validation", "eval")
+"""Kinds of records, each with a step of its own."""
+
+
+class Tracked(Protocol):
+    """The settings of a stage whose runs are tracked."""
+
+    @property
+    def track(self) -> Sequence[str]: ...
+    @property
+    def track_project(self) -> str: ...
+    def model_dump(self, *, mode: str) -> dict[str, Any]: ...
 
 
 def check(names: Sequence[str]) -> None:
@@ -27,11 +38,11 @@ def check(names: Sequence[str]) -> None:
             raise UsageError(f"--track {name}: it is not installed; pip install 'wildreward[{name}]'")
 
 
-def open_all(settings: TrainSettings, output: str) -> list[Sink]:
+def open_all(settings: Tracked, output: str) -> list[Sink]:
     """A run at each tracker, new or continued. Raises UsageError for one that cannot be used."""
     path = storage.join(output, RUNS)
     runs: dict[str, str] = json.loads(storage.read_text(path)) if storage.exists(path) else {}
-    makers: dict[str, Callable[[TrainSettings, str, str | None], Wandb | Mlflow]] = {"wandb": Wandb, "mlflow": Mlflow}
+    makers: dict[str, Callable[[Tracked, str, str | None], Wandb | Mlflow]] = {"wandb": Wandb, "mlflow": Mlflow}
     opened: list[Sink] = []
     for name in settings.track:
         tracker = makers[name](settings, output, runs.get(name))
@@ -48,7 +59,7 @@ def _title(output: str) -> str:
 class Wandb:
     """A run at Weights & Biases. It sends by itself and retries; offline it lies in <output>/wandb."""
 
-    def __init__(self, settings: TrainSettings, output: str, run_id: str | None) -> None:
+    def __init__(self, settings: Tracked, output: str, run_id: str | None) -> None:
         import wandb
 
         self.run_id = run_id or secrets.token_hex(4)
@@ -69,7 +80,7 @@ class Wandb:
         except (wandb.Error, OSError) as error:
             raise UsageError(f"--track wandb: {error}") from error
         # Its own step counter refuses to go back, which a run that continues may have to.
-        for kind in ("train", "validation"):
+        for kind in KINDS:
             self._run.define_metric(f"{kind}/step")
             self._run.define_metric(f"{kind}/*", step_metric=f"{kind}/step")
 
@@ -86,7 +97,7 @@ class Wandb:
 class Mlflow:
     """A run at an MLflow server, or in its database."""
 
-    def __init__(self, settings: TrainSettings, output: str, run_id: str | None) -> None:
+    def __init__(self, settings: Tracked, output: str, run_id: str | None) -> None:
         from mlflow import MlflowClient
         from mlflow.entities import Param
         from mlflow.exceptions import MlflowException

@@ -4,15 +4,13 @@ import json
 import math
 import threading
 from collections.abc import Iterator
-from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 from transformers import AutoTokenizer
 
-from pipelines.served import ServedScorer
-from serve.patience import Retry
+from serve.served_scorer import ServedScorer
 from wildreward.errors import UsageError, WildrewardError
 from wildreward.minilm import minilm_directory
 from wildreward.scorer import Unscored, score_each
@@ -84,9 +82,9 @@ def test_what_a_url_needs_and_does_not_take_is_told(server: str, tokenizer: str)
         ServedScorer.of("http://127.0.0.1:1", None, "chat")
 
 
-def test_a_scorer_that_does_not_answer_is_one_plain_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("serve.client.Retry", partial(Retry, attempts=1))
+def test_a_scorer_that_does_not_answer_is_one_plain_error() -> None:
+    nowhere = ServedScorer("http://127.0.0.1:9", attempts=1)
     with pytest.raises(WildrewardError, match=r"--url http://127\.0\.0\.1:9: no scorer answers there: 503 unavailable"):
-        ServedScorer.of("http://127.0.0.1:9", None, None).identity()
+        nowhere.identity()
     with pytest.raises(WildrewardError, match=r"--url http://127\.0\.0\.1:9: 503 unavailable"):
-        ServedScorer.of("http://127.0.0.1:9", None, None).load().score(TALKS[:1])
+        nowhere.load().score(TALKS[:1])

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from train import trackers
 from train.journal import Scribe
-from train.sinks import Sink
+from wildreward import trackers
 from wildreward.errors import UsageError
 from wildreward.settings.train import TrainSettings
+from wildreward.sinks import Sink
 
 RECORDS = [
     {"kind": "train", "step": 1, "loss": 0.75, "mfu": None},

@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 from serve.calls import PIECE
 from serve.client import HandleClient, HttpClient, SyncClient
+from serve.patience import Retry
 from serve.schema import RequestError, ScoredReply
-from wildreward.errors import UsageError, WildrewardError
-from wildreward.scorer import Conversation, Unscored
+from wildreward.errors import UsageError
+from wildreward.scorer import Conversation, ScorerUnavailableError, Unscored
 
 if TYPE_CHECKING:
     from wildreward.reward_model import Score
@@ -42,6 +43,8 @@ class ServedScorer:
     tokenizer: str | None = None
     """For a URL of OpenRLHF's shape: whose chat template renders the texts."""
     token: str | None = field(default=None, repr=False)
+    attempts: int = Retry.attempts
+    """At each request; a run that a missing score would cost more than the wait asks oftener."""
 
     @classmethod
     def of(cls, url: str | None, handle: str | None, template: str | None) -> "ServedScorer":
@@ -61,15 +64,17 @@ class ServedScorer:
         return f"--url {self.url}" if self.url else f"--handle {self.handle}"
 
     def client(self) -> SyncClient:
+        retry = Retry(attempts=self.attempts)
         if self.url is None:
-            return HandleClient.of(self.handle or "")
-        return HttpClient(self.url.removesuffix(REWARD_ROUTE) if self.tokenizer else self.url, self.token)
+            return HandleClient.of(self.handle or "", retry=retry)
+        url = self.url.removesuffix(REWARD_ROUTE) if self.tokenizer else self.url
+        return HttpClient(url, self.token, retry=retry)
 
     def load(self) -> "LoadedServed":
         return LoadedServed(self)
 
     def identity(self) -> str:
-        """Of the model that is served now. Raises WildrewardError when the scorer does not answer."""
+        """Of the model that is served now. Raises ScorerUnavailableError when the scorer does not answer."""
         if self.tokenizer:
             named = f"{self.url} {self.tokenizer}"
             return f"url-{hashlib.blake2b(named.encode(), digest_size=16).hexdigest()}"
@@ -78,11 +83,11 @@ class ServedScorer:
         return f"served-{hashlib.blake2b(named.encode(), digest_size=16).hexdigest()}"
 
     def info(self) -> dict[str, Any]:
-        """What the server says of its model. Raises WildrewardError."""
+        """What the server says of its model. Raises ScorerUnavailableError."""
         try:
             return self.client().model().model_dump()
         except RequestError as error:
-            raise WildrewardError(f"{self.place}: no scorer answers there: {error}") from error
+            raise ScorerUnavailableError(f"{self.place}: no scorer answers there: {error}") from error
 
 
 class LoadedServed:
@@ -94,7 +99,7 @@ class LoadedServed:
         self._render = _renderer(source.tokenizer) if source.tokenizer else None
 
     def score(self, conversations: Sequence[Conversation]) -> "list[Score | Unscored]":
-        """Raises WildrewardError when the scorer cannot be reached or fails."""
+        """Raises ScorerUnavailableError when the scorer cannot be reached or fails."""
         pieces = [conversations[at : at + PIECE] for at in range(0, len(conversations), PIECE)]
         return [score for piece in self._pool.map(self._piece, pieces) for score in piece]
 
@@ -104,7 +109,7 @@ class LoadedServed:
             return list(self._ask(conversations))
         except RequestError as error:
             if error.status not in {413, 422}:
-                raise WildrewardError(f"{self.source.place}: {error}") from error
+                raise ScorerUnavailableError(f"{self.source.place}: {error}") from error
             if len(conversations) == 1:
                 return [Unscored(f"refused_{error.code}", error.message)]
         return [score for messages in conversations for score in self._piece([messages])]
