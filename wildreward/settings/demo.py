@@ -1,6 +1,6 @@
 """Settings of `wildreward demo`."""
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from wildreward.settings.base import StageSettings
 
@@ -10,6 +10,13 @@ class DemoSettings(StageSettings):
 
     output: str = "runs/demo"
     """Local directory for everything the run writes: generated data and one folder a stage."""
+
+    @field_validator("output")
+    @classmethod
+    def _is_local(cls, output: str) -> str:
+        if "://" in output:
+            raise ValueError("the demo writes to a local directory")
+        return output
 
     conversations: int = Field(default=700, ge=100)
     """Conversations to generate."""
