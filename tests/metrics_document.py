@@ -44,10 +44,12 @@ class Series:
 def makers() -> list[Callable[[], object]]:
     """What a stage builds when it begins to report."""
     from pipelines.judge_metrics import JudgeMetrics, RowMetrics
+    from rl.ray_metrics import RayMetrics as DpoMetrics
     from serve.metrics import ServeMetrics
     from train.sinks import RayMetrics
 
-    return [lambda: JudgeMetrics("judge"), RowMetrics, lambda: RayMetrics("output"), ServeMetrics]
+    of_output = [lambda: RayMetrics("output"), lambda: DpoMetrics("output")]
+    return [lambda: JudgeMetrics("judge"), RowMetrics, of_output[0], ServeMetrics, of_output[1]]
 
 
 def collect() -> list[Series]:
@@ -124,6 +126,8 @@ def gauge(name: str, legend: str = "{{run}}") -> tuple[str, str]:
     return f"ray_wildreward_{name}{{$run}}", legend
 
 
+REWARDS = ("mean", "chosen", "rejected")
+
 PANELS: Mapping[str, Sequence[Panel]] = {
     "label": (
         Panel("Turns judged", "ops", (rate("label_turns_judged", "outcome"),)),
@@ -154,6 +158,26 @@ PANELS: Mapping[str, Sequence[Panel]] = {
         Panel("One batch in the model", "s", quantiles("serve_model_seconds")),
         Panel("Texts in a batch", "none", (mean("serve_batch_items"),)),
         Panel("Tokens scored", "ops", (rate("serve_tokens", "application"),)),
+    ),
+    "dpo": (
+        Panel("Reward", "none", tuple(gauge(f"dpo_reward_{of}", f"{of} {{{{run}}}}") for of in REWARDS)),
+        Panel("Held-out reward", "none", (gauge("dpo_eval_reward", "{{scorer}} {{run}}"),)),
+        Panel("Win rate against the start", "percentunit", (gauge("dpo_eval_win_rate", "{{scorer}} {{run}}"),)),
+        Panel("KL to the reference", "none", (gauge("dpo_kl"),)),
+        Panel("Steps", "none", (gauge("dpo_step"),)),
+        Panel("Spread of the rewards", "none", (gauge("dpo_reward_std"),)),
+        Panel("Loss", "none", (gauge("dpo_loss"),)),
+        Panel("Gradient norm before clipping", "none", (gauge("dpo_grad_norm"),)),
+        Panel("Learning rate", "sci", (gauge("dpo_lr"),)),
+        Panel("Versions behind", "none", (gauge("dpo_staleness"),)),
+        Panel("Implicit accuracy", "percentunit", (gauge("dpo_implicit_accuracy"),)),
+        Panel("Entropy", "none", (gauge("dpo_entropy"),)),
+        Panel("Length of completions", "none", (gauge("dpo_completion_tokens"),)),
+        Panel("Completions cut off", "percentunit", (gauge("dpo_cut_off_frac"),)),
+        Panel("Prompts without a pair", "ops", (rate("dpo_pairs_skipped", "reason"),)),
+        Panel("Completions without a score", "ops", (rate("dpo_scores_failed", "run"),)),
+        Panel("Seconds of a step, by role", "s", (gauge("dpo_role_seconds", "{{role}} {{run}}"),)),
+        Panel("Tokens a second, by role", "none", (gauge("dpo_role_tokens_per_s", "{{role}} {{run}}"),)),
     ),
 }
 
