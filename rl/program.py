@@ -21,8 +21,9 @@ from rl.roles import Roles, WeightsAt
 from rl.scorer import ScorerFactory
 from rl.scoring import RunScorers, identity_of, scorers_of
 from wildreward import storage, trackers
-from wildreward.cluster import cluster
+from wildreward.cluster import stage_cluster
 from wildreward.errors import CheckpointError, UsageError
+from wildreward.fetched import local_copy
 from wildreward.interruption import sigterm_interrupts
 from wildreward.prompt_store import PolicyPrompt
 from wildreward.run_directory import facts, finish, open_run
@@ -72,7 +73,8 @@ def improve(
     )
     started = time.perf_counter()
     checkpoints = Checkpoints(output, settings.keep_checkpoints)
-    with cluster(settings.address), sigterm_interrupts():
+    # Prompts reach the roles as objects.
+    with stage_cluster("dpo", settings, here_only={"input", "eval_input"}), sigterm_interrupts():
         described = _work(settings, RunScorers(factory, second, identity()), prompts, checkpoints)
     return _finish(settings, checkpoints, prompts, described, time.perf_counter() - started)
 
@@ -108,7 +110,7 @@ def _check_positions(settings: DpoSettings) -> None:
     from wildreward.pretrained import positions
 
     try:
-        config = AutoConfig.from_pretrained(settings.policy, trust_remote_code=settings.trust_remote_code)
+        config = AutoConfig.from_pretrained(local_copy(settings.policy), trust_remote_code=settings.trust_remote_code)
     except (OSError, ValueError, KeyError) as error:
         raise UsageError(f"--policy {settings.policy}: its config cannot be loaded: {error}") from error
     limit, asked = positions(config), settings.max_prompt_tokens + settings.max_new_tokens

@@ -8,6 +8,8 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
+from wildreward.logs import RUN_TAG, of_run
+
 PREFIX = "wildreward_dpo"
 BEAT_S = 1.0
 
@@ -50,7 +52,10 @@ class RayMetrics:
         from ray.util.metrics import Counter, Gauge
 
         def gauge(name: str, meaning: str, *tags: str) -> Any:
-            return Gauge(f"{PREFIX}_{name}", meaning, tag_keys=("run", *tags))
+            return of_run(Gauge(f"{PREFIX}_{name}", meaning, tag_keys=("run", RUN_TAG, *tags)))
+
+        def counter(name: str, meaning: str, *tags: str) -> Any:
+            return of_run(Counter(f"{PREFIX}_{name}", meaning, tag_keys=("run", RUN_TAG, *tags)))
 
         self._run = {"run": output}
         self._gauges = {name: gauge(name, meaning) for name, (_, meaning) in GAUGES.items()}
@@ -60,7 +65,7 @@ class RayMetrics:
             for name, meaning in EVALUATED.items()
         }
         self._counters = {
-            name: Counter(f"{PREFIX}_{name}", meaning, tag_keys=("run", *(("reason",) if "skipped" in name else ())))
+            name: counter(name, meaning, *(("reason",) if "skipped" in name else ()))
             for name, meaning in COUNTERS.items()
         }
         self._values: dict[str, Any] = {}

@@ -44,10 +44,14 @@ class Series:
 def makers() -> list[Callable[[], object]]:
     """What a stage builds when it begins to report."""
     from pipelines.judge_metrics import JudgeMetrics, RowMetrics
+    from rl.ray_metrics import RayMetrics as DpoMetrics
     from serve.metrics import ServeMetrics
-    from train.sinks import RayMetrics
+    from train.sinks import RayMetrics as TrainMetrics
 
-    return [lambda: JudgeMetrics("judge"), RowMetrics, lambda: RayMetrics("output"), ServeMetrics]
+    return [
+        lambda: JudgeMetrics("judge"), RowMetrics, lambda: TrainMetrics("output"), ServeMetrics,
+        lambda: DpoMetrics("output").close(),
+    ]  # fmt: skip
 
 
 def collect() -> list[Series]:
@@ -154,6 +158,36 @@ PANELS: Mapping[str, Sequence[Panel]] = {
         Panel("One batch in the model", "s", quantiles("serve_model_seconds")),
         Panel("Texts in a batch", "none", (mean("serve_batch_items"),)),
         Panel("Tokens scored", "ops", (rate("serve_tokens", "application"),)),
+    ),
+    "dpo": (
+        Panel("Held-out reward", "none", (gauge("dpo_eval_reward", "{{scorer}} {{run}}"),)),
+        Panel("Win rate against the start", "percentunit", (gauge("dpo_eval_win_rate", "{{scorer}} {{run}}"),)),
+        Panel("Reward gained", "none", (gauge("dpo_eval_difference", "{{scorer}} {{run}}"),)),
+        Panel(
+            "Reward of completions",
+            "none",
+            tuple(gauge(f"dpo_reward_{what}", f"{what} {{{{run}}}}") for what in ("mean", "chosen", "rejected")),
+        ),
+        Panel("Chosen minus rejected", "none", (gauge("dpo_reward_margin"),)),
+        Panel("Spread of rewards", "none", (gauge("dpo_reward_std"),)),
+        Panel("Loss", "none", (gauge("dpo_loss"),)),
+        Panel("Pairs the policy's ratio favours", "percentunit", (gauge("dpo_implicit_accuracy"),)),
+        Panel("KL to the reference", "none", (gauge("dpo_kl"),)),
+        Panel("Entropy", "none", (gauge("dpo_entropy"),)),
+        Panel("Tokens of a completion", "none", (gauge("dpo_completion_tokens"),)),
+        Panel("Completions cut off", "percentunit", (gauge("dpo_cut_off_frac"),)),
+        Panel("Steps", "none", (gauge("dpo_step"),)),
+        Panel("Seconds of a step", "s", (gauge("dpo_step_seconds"), gauge("dpo_role_seconds", "{{role}} {{run}}"))),
+        Panel("Tokens a second by role", "none", (gauge("dpo_role_tokens_per_s", "{{role}} {{run}}"),)),
+        Panel("Versions behind", "none", (gauge("dpo_staleness"),)),
+        Panel("Gradient norm before clipping", "none", (gauge("dpo_grad_norm"),)),
+        Panel("Learning rate", "sci", (gauge("dpo_lr"),)),
+        Panel("Prompts without a pair", "ops", (rate("dpo_pairs_skipped", "reason"),)),
+        Panel(
+            "Pairs, and completions without a score",
+            "ops",
+            (rate("dpo_pairs", "run"), rate("dpo_scores_failed", "run")),
+        ),
     ),
 }
 

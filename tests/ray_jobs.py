@@ -114,8 +114,7 @@ class JobCluster:
     def add(self, resources: Mapping[str, float]) -> Node:
         """A worker node of these resources, on its way: see wait_for_nodes."""
         amounts = [f"--num-cpus={resources.get('CPU', 0):g}", f"--num-gpus={resources.get('GPU', 0):g}"]
-        options = [f"--address={self.gcs_address}", *amounts, f"--dashboard-agent-listen-port={free_port()}"]
-        self.workers.append(self._start(options, resources))
+        self.workers.append(self._start([f"--address={self.gcs_address}", *amounts], resources))
         return self.workers[-1]
 
     def wait_for_nodes(self) -> None:
@@ -138,7 +137,9 @@ class JobCluster:
 
     def _start(self, options: Sequence[str], resources: Mapping[str, float]) -> Node:
         common = ["--block", "--disable-usage-stats", f"--object-store-memory={OBJECT_STORE_BYTES}"]
-        command = [str(BIN / "ray"), "start", *options, *common, f"--metrics-export-port={free_port()}"]
+        # Ray's fixed port for the agent is another cluster's on a machine that has one, and jobs need an agent.
+        ports = [f"--metrics-export-port={free_port()}", f"--dashboard-agent-listen-port={free_port()}"]
+        command = [str(BIN / "ray"), "start", *options, *common, *ports]
         return Node(self.started(command, Path("/")), resources)
 
     def kill(self, node: Node) -> None:
