@@ -17,6 +17,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -27,6 +28,7 @@ from tests.pipelines.label_kills import wait_for
 from wildreward.cli import ROOT
 
 BIN = Path(sys.executable).parent
+TRIES = 3
 OBJECT_STORE_BYTES = 120 * 2**20
 QUICK_TO_NOTICE = '{"health_check_period_ms": 1000, "health_check_failure_threshold": 5}'
 """A lost node is given up after 5 s, not after Ray's half a minute: drills wait for it. A busy machine may be slower to
@@ -100,7 +102,6 @@ class JobCluster:
             assert not head.ended, head.process.communicate()[0]
             for cpus in self.workers_cpus:
                 self.add({"CPU": cpus})
-            self.wait_for_nodes()
             wait_for(self._takes_jobs, "the agent that starts jobs")
         except BaseException:
             self.__exit__()
@@ -112,15 +113,20 @@ class JobCluster:
             self.kill(node)
 
     def add(self, resources: Mapping[str, float]) -> Node:
-        """A worker node of these resources, on its way: see wait_for_nodes."""
+        """A worker node of these resources; returns when it is part of the cluster. One by one: two that start at once
+        on one machine may choose the same ports, and a busy machine may be too slow for Ray at the first try."""
         amounts = [f"--num-cpus={resources.get('CPU', 0):g}", f"--num-gpus={resources.get('GPU', 0):g}"]
-        options = [f"--address={self.gcs_address}", *amounts, f"--dashboard-agent-listen-port={free_port()}"]
-        self.workers.append(self._start(options, resources))
-        return self.workers[-1]
+        there = self._alive()
+        for _ in range(TRIES):
+            node = self._start([f"--address={self.gcs_address}", *amounts], resources)
+            wait_for(partial(self._joined, node, there), "a node")
+            if not node.ended:
+                self.workers.append(node)
+                return node
+        raise AssertionError(node.process.communicate()[0])
 
-    def wait_for_nodes(self) -> None:
-        """Until all nodes that were started are part of the cluster."""
-        wait_for(lambda: self._alive() == 1 + len(self.workers), "all nodes")
+    def _joined(self, node: Node, there: int) -> bool:
+        return node.ended or self._alive() > there
 
     def _takes_jobs(self) -> bool:
         """By one that does nothing: the job server is there some seconds before the agent that it hands jobs to."""
@@ -131,14 +137,14 @@ class JobCluster:
         return httpx2.request(method, f"{self.address}{path}", headers=headers, timeout=30, **options)
 
     def _alive(self) -> int:
-        for node in self.workers:
-            assert not node.ended, node.process.communicate()[0]
         answer = self._ask("GET", "/nodes?view=summary").raise_for_status()
         return sum(node["raylet"]["state"] == "ALIVE" for node in answer.json()["data"]["summary"])
 
     def _start(self, options: Sequence[str], resources: Mapping[str, float]) -> Node:
         common = ["--block", "--disable-usage-stats", f"--object-store-memory={OBJECT_STORE_BYTES}"]
-        command = [str(BIN / "ray"), "start", *options, *common, f"--metrics-export-port={free_port()}"]
+        # Ray's fixed port for the agent is another cluster's on a machine that has one, and jobs need an agent.
+        ports = [f"--metrics-export-port={free_port()}", f"--dashboard-agent-listen-port={free_port()}"]
+        command = [str(BIN / "ray"), "start", *options, *common, *ports]
         return Node(self.started(command, Path("/")), resources)
 
     def kill(self, node: Node) -> None:

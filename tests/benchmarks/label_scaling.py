@@ -38,7 +38,6 @@ def main() -> None:
         for nodes in args.nodes:
             while len(cluster.workers) < nodes:
                 cluster.add(NODE)
-            cluster.wait_for_nodes()
             for load in map(Load.read, args.loads):
                 found = measured(cluster, Path(name, f"{nodes}-{load.in_flight}"), load, args.seconds)
                 print(json.dumps({"nodes": nodes, **vars(load), **found}), flush=True)
