@@ -10,6 +10,7 @@ from typing import Any
 from rl.models import load_tokenizer
 from rl.rollout import EngineOptions, Ids, Sampling, end_ids
 from rl.weights import Weights, tensors
+from wildreward.fetched import local_copy
 
 USED_FRAC = 0.9
 """Of its share of a GPU's memory; vLLM fills what its weights leave with keys and values."""
@@ -36,7 +37,7 @@ class VllmEngine:
 
         self.tokenizer = load_tokenizer(options.policy, options.trust_remote_code)
         self._llm = LLM(
-            model=options.policy,
+            model=local_copy(options.policy),
             dtype=options.dtype,
             max_model_len=options.max_tokens,
             enforce_eager=options.device == "cpu",
