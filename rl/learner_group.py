@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import ray
-from ray.exceptions import RayActorError, RayTaskError
+from ray.exceptions import RayActorError, RayError
 
 from rl.failures import translated
 from rl.learner import Learner
@@ -49,7 +49,7 @@ class LearnerGroup:
                 raise self._end(error, waiting) from error
         return ray.get(refs[0])
 
-    def _end(self, first: RayTaskError | RayActorError, waiting: Sequence[Any]) -> WildrewardError:
+    def _end(self, first: RayError, waiting: Sequence[Any]) -> WildrewardError:
         """Kill everyone; the error that says most: a death explains the broken connections of the others."""
         done = ray.wait(list(waiting), num_returns=len(waiting), timeout=GRACE_S)[0] if waiting else []
         errors = [first, *(error for ref in done if (error := _error(ref)))]
@@ -58,9 +58,9 @@ class LearnerGroup:
         return translated((deaths or errors)[0])
 
 
-def _error(ref: Any) -> RayTaskError | RayActorError | None:
+def _error(ref: Any) -> RayError | None:
     try:
         ray.get(ref)
-    except (RayTaskError, RayActorError) as error:
+    except RayError as error:
         return error
     return None

@@ -1,9 +1,10 @@
-"""Loading a policy the same way in every role."""
+"""Loading a policy the same way in every role; one at a URL is fetched by each machine that loads it."""
 
 import os
 from typing import Any
 
 from wildreward.errors import CheckpointError, UsageError
+from wildreward.fetched import local_copy
 
 
 def load_policy(
@@ -21,7 +22,7 @@ def load_policy(
     tokenizer = load_tokenizer(path, trust_remote_code)
     try:
         model: Any = AutoModelForCausalLM.from_pretrained(
-            path, dtype=getattr(torch, dtype), trust_remote_code=trust_remote_code
+            local_copy(path), dtype=getattr(torch, dtype), trust_remote_code=trust_remote_code
         )
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise CheckpointError(f"{path}: cannot be loaded as a causal language model: {error}") from error
@@ -34,7 +35,7 @@ def load_tokenizer(path: str, trust_remote_code: bool = False) -> Any:
     from transformers import AutoTokenizer
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=trust_remote_code)
+        tokenizer = AutoTokenizer.from_pretrained(local_copy(path), trust_remote_code=trust_remote_code)
     except (OSError, ValueError, KeyError) as error:
         raise UsageError(f"--policy {path}: its tokenizer cannot be loaded: {error}") from error
     if not tokenizer.chat_template:

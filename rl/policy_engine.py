@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from rl.models import load_policy, load_tokenizer
 from wildreward import zero
+from wildreward.fetched import local_copy
 from wildreward.policy_lora import add_adapter, merged_state, save_adapter, scale
 from wildreward.settings.dpo import DpoSettings
 
@@ -86,7 +87,7 @@ def _sharded(settings: DpoSettings) -> tuple[Any, Any]:
     from transformers import AutoConfig, AutoModelForCausalLM
 
     full = _whole(settings)[0] if dist.get_rank() == 0 else None
-    config = AutoConfig.from_pretrained(settings.policy, trust_remote_code=settings.trust_remote_code)
+    config = AutoConfig.from_pretrained(local_copy(settings.policy), trust_remote_code=settings.trust_remote_code)
     with zero.shards_only(settings):
         model = AutoModelForCausalLM.from_config(
             config, dtype=getattr(torch, settings.dtype), trust_remote_code=settings.trust_remote_code

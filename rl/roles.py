@@ -9,11 +9,12 @@ import hashlib
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import ray
-from ray.exceptions import RayActorError, RayTaskError
+from ray.exceptions import RayError
 
 from rl.checkpoints import fetched, staged
 from rl.failures import translated
@@ -31,7 +32,8 @@ from wildreward.errors import CheckpointError, DataError
 from wildreward.pairs import Completion
 from wildreward.policy_lora import check_targets
 from wildreward.prompt_store import PolicyPrompt
-from wildreward.resources import require
+from wildreward.reservation import reserved
+from wildreward.resources import Ask, require
 from wildreward.settings.dpo import DpoSettings
 
 AGAIN = {"max_restarts": -1, "max_task_retries": 3}
@@ -89,7 +91,9 @@ class Roles:
 
     def __init__(self, settings: DpoSettings, scorers: RunScorers) -> None:
         self.settings = settings
-        _check(settings, scorers)
+        needed = _checked(settings, scorers)
+        self._reservation = ExitStack()
+        place = self._reservation.enter_context(reserved("dpo", needed))
         options = EngineOptions(
             settings.policy,
             settings.device,
@@ -97,18 +101,19 @@ class Roles:
             settings.threads,
             settings.trust_remote_code,
             settings.max_prompt_tokens + settings.max_new_tokens,
+            actor_options(settings, "rollout")["num_gpus"] or 1.0,
         )
-        engine, reference = (actor_options(settings, role) | AGAIN for role in ("rollout", "reference"))
+        engine, reference = (actor_options(settings, role) | AGAIN | place for role in ("rollout", "reference"))
         self.engines = [
             _actor(RolloutWorker, engine, settings.rollout, options) for _ in range(settings.rollout_engines)
         ]
-        self.scorers = [_scorer(settings, scorers.reward, settings.handle) for _ in range(settings.scorers)]
-        self.second = [_scorer(settings, scorers.second, settings.eval_handle)] if scorers.second else []
+        self.scorers = [_scorer(settings, scorers.reward, settings.handle, place) for _ in range(settings.scorers)]
+        self.second = [_scorer(settings, scorers.second, settings.eval_handle, place)] if scorers.second else []
         copies = 0 if settings.lora_rank else 1
         self.references = [
             _actor(ReferenceWorker, reference, options, settings.micro_batch_tokens) for _ in range(copies)
         ]
-        self.learner = LearnerGroup(settings, actor_options(settings, "learner"))
+        self.learner = LearnerGroup(settings, actor_options(settings, "learner") | place)
         self.current = self.reference = WeightsAt()
         started = [actor.start.remote() for actor in self._replaceable()]
         self.learner.start()
@@ -229,6 +234,7 @@ class Roles:
         for actor in self._replaceable():
             ray.kill(actor)
         self.learner.kill()
+        self._reservation.close()
 
     def _publish(self, version: int) -> None:
         """The learner's weights become objects; engines fetch them with the next call that needs them."""
@@ -265,17 +271,20 @@ def _actor(cls: type, options: dict[str, Any], *args: Any) -> Any:
     return ray.remote(**options)(cls).remote(*args)
 
 
-def _scorer(settings: DpoSettings, factory: Any, handle: str | None) -> Any:
-    place = actor_options(settings, "scorer", is_client=handle is not None)
-    return _actor(ScorerWorker, place | AGAIN, factory, settings.threads)
+def _scorer(settings: DpoSettings, factory: Any, handle: str | None, place: dict[str, Any]) -> Any:
+    """A client of a running application takes nothing, and so has no place in the reservation."""
+    options = actor_options(settings, "scorer", is_client=handle is not None) | AGAIN
+    return _actor(ScorerWorker, options if handle else options | place, factory, settings.threads)
 
 
-def _check(settings: DpoSettings, scorers: RunScorers) -> None:
-    """Raises UsageError for adapters' targets that the policy lacks, WildrewardError where an actor would wait for ever
-    for what the cluster cannot give."""
+def _checked(settings: DpoSettings, scorers: RunScorers) -> list[Ask]:
+    """What the run needs. Raises UsageError for adapters' targets that the policy lacks, WildrewardError where an actor
+    would wait for ever for what the cluster cannot give."""
     if settings.lora_rank:
         check_targets(settings)
-    require("dpo", asks(settings, second_scorer=scorers.second is not None))
+    needed = asks(settings, second_scorer=scorers.second is not None)
+    require("dpo", needed)
+    return needed
 
 
 def _get(refs: Any) -> Any:
@@ -292,6 +301,6 @@ def _get(refs: Any) -> Any:
                     "wait for room: see ray status",
                     flush=True,
                 )
-    except (RayTaskError, RayActorError) as error:
+    except RayError as error:
         raise translated(error) from error
     return [found[ref] for ref in refs] if isinstance(refs, list) else found[refs]

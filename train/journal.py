@@ -48,7 +48,8 @@ def journal_actor() -> Any:
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+    # Not soft: Ray takes any node for an actor without CPUs, whatever node it would rather have.
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     return ray.remote(num_cpus=0)(TrainJournal).options(scheduling_strategy=here).remote()
 
 

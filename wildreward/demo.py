@@ -22,10 +22,10 @@ from typing import Any
 from wildreward import demo_report, run_directory
 from wildreward.cli import run_stage
 from wildreward.cluster import cluster
-from wildreward.errors import UsageError, WildrewardError
+from wildreward.errors import WildrewardError
 from wildreward.progress import Progress
 from wildreward.settings.demo import DemoSettings
-from wildreward.storage import is_local, write_text
+from wildreward.storage import write_text
 
 OWNED = ("data", "label", "train", "evaluate", "policy", "dpo", "summary.json")
 WARM_STARTED = "warm_start.json"
@@ -73,8 +73,6 @@ class Demo:
 
 def run(settings: DemoSettings) -> None:
     """Raises UsageError before anything starts; WildrewardError when a stage or one of the two claims fails."""
-    if not is_local(settings.output):
-        raise UsageError(f"--output {settings.output}: the demo writes to a local directory")
     run_directory.open_run(settings, OWNED, free={"dpo_steps"})
     demo = Demo(settings)
     started = time.monotonic()

@@ -6,6 +6,7 @@ Writes of single files are atomic: a reader sees the old file or the new one, ne
 import contextlib
 import os
 import re
+import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,6 +18,12 @@ from wildreward.errors import DataError, UsageError
 
 _PART = re.compile(r"(?P<folder>(^|.*/)wildfb/(train|test))/part-\d{5}-of-(?P<total>\d{5})\.parquet$")
 """A file of WildFB rows as `label` names it."""
+
+CLOUD_ERRORS = (
+    ("botocore.exceptions", "BotoCoreError"), ("botocore.exceptions", "ClientError"),
+    ("google.auth.exceptions", "GoogleAuthError"), ("gcsfs.retry", "HttpError"),
+)  # fmt: skip
+"""Where they are once a filesystem that raises them was used."""
 
 OBJECT_STORES = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "hf", "oss", "r2"})
 
@@ -67,10 +74,12 @@ def _check_parts(names: Sequence[str]) -> None:
 
 
 def unreachable() -> tuple[type[Exception], ...]:
-    """What a filesystem raises that is not there or not reachable; the Hub's speaks HTTP."""
+    """What a filesystem raises that is not there or not reachable; the Hub's speaks HTTP, clouds have trees of their
+    own (no credentials, for one)."""
     import httpx2
 
-    return OSError, httpx2.HTTPError
+    modules = [(sys.modules.get(module), name) for module, name in CLOUD_ERRORS]
+    return OSError, httpx2.HTTPError, *(getattr(module, name) for module, name in modules if module)
 
 
 def find(pattern: str, suffixes: Sequence[str]) -> list[str]:

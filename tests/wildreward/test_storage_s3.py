@@ -60,3 +60,14 @@ def test_an_output_is_tried_by_writing_and_nothing_stays(bucket: str) -> None:
     assert fs.find(inner) == []
     with pytest.raises(UsageError, match="--output s3://nobodys-bucket/out: cannot be written to"):
         check_places(LabelSettings(output="s3://nobodys-bucket/out"))
+
+
+def test_no_credentials_are_a_plain_error(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    for name in ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"):
+        monkeypatch.setenv(name, "/proc/none")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    s3fs.S3FileSystem.clear_instance_cache()
+    with pytest.raises(UsageError, match=r"--output s3://models/out: cannot be written to: .*credentials"):
+        check_places(LabelSettings(output=f"{bucket}/out"))

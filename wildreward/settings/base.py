@@ -19,7 +19,8 @@ WRITTEN_PATH_FIELDS = {"output", "score_cache", "judge_cache"}
 
 PATH_FIELDS = WRITTEN_PATH_FIELDS | {
     "input", "eval_input", "checkpoint", "policy", "backbone", "template", "token_file", "baseline", "results",
-    "judge_tokenizer", "export_template", "chat_template", "eval_checkpoint", "eval_template",
+    "judge_tokenizer", "judge_model", "embedder", "export_template", "chat_template", "eval_checkpoint",
+    "eval_template",
 }  # fmt: skip
 """Fields that may hold a local path."""
 

@@ -1,6 +1,6 @@
 """Settings of `wildreward demo`."""
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from wildreward.settings.base import StageSettings
 
@@ -11,14 +11,21 @@ class DemoSettings(StageSettings):
     output: str = "runs/demo"
     """Local directory for everything the run writes: generated data and one folder a stage."""
 
-    conversations: int = Field(default=700, ge=100)
+    @field_validator("output")
+    @classmethod
+    def _is_local(cls, output: str) -> str:
+        if "://" in output:
+            raise ValueError("the demo writes to a local directory")
+        return output
+
+    conversations: int = Field(default=1000, ge=100)
     """Conversations to generate."""
 
     shards: int = Field(default=4, ge=1)
     """Parquet files they are spread over."""
 
-    test_rows: int = Field(default=80, ge=20)
-    """Labelled rows kept for the test split: more than a tenth, or its intervals would say nothing."""
+    test_rows: int = Field(default=160, ge=20)
+    """Labelled rows kept for the test split: so many that its intervals say something."""
 
     train_epochs: float = Field(default=3.0, gt=0)
     """Passes of the reward model over the labelled rows."""

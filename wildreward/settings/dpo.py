@@ -8,23 +8,25 @@ from wildreward.settings.base import StageSettings
 
 SCORERS = ("checkpoint", "handle", "callable")
 
-FREE_ON_RESUME = frozenset(
+ROLES = ("rollout", "scorer", "reference", "learner")
+
+WHERE_AND_HOW = frozenset(
     {
-        "steps",
         "checkpoint_every_steps",
         "keep_checkpoints",
-        "sample_every_steps",
         "track",
-        "max_failed_scores_frac",
         "rollout_engines",
         "scorers",
         "cpus_per_actor",
         "gpus_per_actor",
-        *(f"{role}_{kind}" for role in ("rollout", "scorer", "reference", "learner") for kind in ("cpus", "gpus")),
+        *(f"{role}_{kind}" for role in ROLES for kind in ("cpus", "gpus")),
         "gradient_checkpointing",
         "sync_bucket_bytes",
     }
 )
+"""Fields without which the run makes the same."""
+
+FREE_ON_RESUME = WHERE_AND_HOW | {"steps", "sample_every_steps", "max_failed_scores_frac"}
 """Fields that do not change what the steps compute: the same run may be continued with other values of these.
 
 zero_stage and learner_workers are not among them: they change the order in which gradients are summed, and a checkpoint
@@ -34,6 +36,8 @@ holds each worker's part of the optimiser.
 
 class DpoSettings(StageSettings):
     """Who improves what, on which prompts, and how."""
+
+    PLACEMENT = WHERE_AND_HOW
 
     policy: str = ""
     """The starting policy: a Hugging Face causal language model with a chat template (directory or hub id)."""

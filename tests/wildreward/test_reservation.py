@@ -1,0 +1,58 @@
+"""What a stage's actors need comes in one piece: who cannot have all of it holds nothing."""
+
+import threading
+from typing import Any
+
+import pytest
+import ray
+
+from wildreward import reservation
+from wildreward.reservation import reserved
+from wildreward.resources import Ask
+
+pytestmark = pytest.mark.usefixtures("ray_cluster")
+
+
+class Role:
+    def node(self) -> str:
+        return str(ray.get_runtime_context().get_node_id())
+
+
+def free() -> float:
+    return float(ray.available_resources().get("CPU", 0))
+
+
+def test_who_cannot_have_all_of_it_waits_and_holds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    said, done = threading.Event(), threading.Event()
+    lines: list[str] = []
+
+    def say(line: str, **_: Any) -> None:
+        lines.append(line)
+        said.set()
+
+    monkeypatch.setattr(reservation, "SAY_AFTER_S", 0.2)
+    monkeypatch.setattr(reservation, "print", say, raising=False)
+    each = free() / 2
+    asks = [Ask("worker", 1, {"CPU": each, "GPU": 0}), Ask("scorer", 1, {"CPU": each / 2})]
+
+    def other() -> None:
+        with reserved("second", asks):
+            done.set()
+
+    with reserved("first", asks) as options:
+        worker: Any = ray.remote(**options, num_cpus=each)(Role)
+        assert ray.get(worker.remote().node.remote())
+        before = free()
+        thread = threading.Thread(target=other)
+        thread.start()
+        assert said.wait(30)
+        assert lines[0].startswith("second: waits until all it asks for is free at once")
+        assert not done.is_set()
+        assert free() == before
+    assert done.wait(30)
+    thread.join()
+
+
+def test_nothing_is_reserved_where_nothing_is_asked() -> None:
+    with reserved("dpo", [Ask("role", 4, {"CPU": 0, "GPU": 0})]) as options:
+        assert options == {}
