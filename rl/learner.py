@@ -5,7 +5,7 @@ that none waits in a collective for one that is done. N workers compute what one
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +29,9 @@ from wildreward.dpo import (
     completion_logits,
     objective_loss,
     pair_logps,
+    pair_tokens,
+    placed_logps,
+    rows_to_read,
     token_entropies,
     token_logps,
 )
@@ -120,11 +123,16 @@ class Learner:
             return {}
         kl = entropy = 0.0
         sequences = [item.sequence for item in monitored]
-        with torch.no_grad():
-            for micro, batch, logits_BCV, logps_BC in self._forwards(sequences):
-                if not micro.filler:
-                    kl += logps_BC.sum().item() - sum(monitored[row].reference for row in micro.rows)
-                    entropy += token_entropies(logits_BCV, batch.completion_mask_BC).sum().item()
+        self.engine.eval()
+        for micro in self._share([len(prompt) + len(completion) for prompt, completion in sequences]):
+            batch = collate([sequences[row] for row in micro.rows], self.tokenizer.pad_token_id)
+            with torch.no_grad():
+                logits_BCV = completion_logits(self.engine, batch)
+            if micro.filler:
+                continue
+            logps_BC = token_logps(logits_BCV, batch.completion_ids_BC, batch.completion_mask_BC)
+            kl += logps_BC.sum().item() - sum(monitored[row].reference for row in micro.rows)
+            entropy += token_entropies(logits_BCV, batch.completion_mask_BC).sum().item()
         kl, entropy = self._totals([kl, entropy])
         tokens = sum(len(sequence.completion) for sequence in sequences)
         return {"kl": kl / len(monitored), "kl_per_token": kl / tokens, "entropy": entropy / tokens}
@@ -132,21 +140,18 @@ class Learner:
     def _logps(self, sequences: Sequence[PolicySequence]) -> list[float]:
         """Of every sequence, on every worker."""
         mine: dict[int, float] = {}
-        with torch.no_grad():
-            for micro, _, _, logps_BC in self._forwards(sequences):
-                mine |= dict(zip(micro.rows, logps_BC.sum(1).tolist(), strict=True))
+        rows = rows_to_read(self.engine, sequences)
+        self.engine.eval()
+        for count in sorted({len(row.completions) for row in rows}):
+            alike = [row for row in rows if len(row.completions) == count]
+            for micro in self._share([row.tokens for row in alike]):
+                group = [alike[index] for index in micro.rows]
+                with torch.no_grad():
+                    mine |= dict(placed_logps(self.engine, group, self.tokenizer.pad_token_id))
         gathered: list[Any] = [None] * self.world
         dist.all_gather_object(gathered, mine)
         logps = {row: value for part in gathered for row, value in part.items()}
         return [logps[row] for row in range(len(sequences))]
-
-    def _forwards(self, sequences: Sequence[PolicySequence]) -> Iterator[tuple[MicroBatch, Any, Any, Any]]:
-        """(rows, batch, logits_BCV, logps_BC) of this worker's share."""
-        self.engine.eval()
-        for micro in self._share([len(prompt) + len(completion) for prompt, completion in sequences]):
-            batch = collate([sequences[row] for row in micro.rows], self.tokenizer.pad_token_id)
-            logits_BCV = completion_logits(self.engine, batch)
-            yield micro, batch, logits_BCV, token_logps(logits_BCV, batch.completion_ids_BC, batch.completion_mask_BC)
 
     def _share(self, lengths: Sequence[int]) -> list[MicroBatch]:
         """This worker's micro-batches of rows of so many padded tokens; every worker has as many."""
@@ -157,7 +162,7 @@ class Learner:
         rate = self._lr()
         zero.set_learning_rate(self.engine, rate)
         self.engine.train()
-        lengths = [2 * max(len(s.prompt) + len(s.completion) for s in (pair.chosen, pair.rejected)) for pair in pairs]
+        lengths = pair_tokens(self.engine, [(pair.chosen, pair.rejected) for pair in pairs])
         sums = [0.0] * len(AVERAGED)
         for micro in self._share(lengths):
             found = self._accumulate([pairs[row] for row in micro.rows], 0.0 if micro.filler else 1 / len(pairs))

@@ -23,7 +23,7 @@ from rl.samples import sample_rows
 from rl.step_metrics import completions_of, lengths_of, reward_metrics, rewards_of, role_metrics
 from wildreward.dpo import PolicySequence
 from wildreward.errors import WildrewardError
-from wildreward.pairs import Pair, PairRule, choose_pair
+from wildreward.pairs import SKIP_REASONS, Pair, PairRule, choose_pair
 from wildreward.prompt_store import PolicyPrompt
 from wildreward.prompts import positions_of_step
 from wildreward.settings.dpo import DpoSettings
@@ -115,7 +115,7 @@ class OnlineDpo:
         pairs, monitored = training_batch(sequences, reference.value, len(chosen))
         learned = self.roles.learn(pairs, monitored)
         metrics = reward_metrics(scored, [pair for _, pair in chosen])
-        metrics |= {f"skipped/{reason}": count for reason, count in skipped.items()}
+        metrics |= {f"skipped/{reason}": skipped[reason] for reason in SKIP_REASONS}
         return metrics | learned.value | role_metrics(scored, {"reference": reference, "learner": learned})
 
     def _evaluate(self) -> None:

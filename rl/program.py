@@ -7,7 +7,7 @@ after a kill continues.
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from rl.checkpoints import Checkpoints, State, publish_policy
@@ -20,12 +20,11 @@ from rl.report import write_report
 from rl.roles import Roles, WeightsAt
 from rl.scorer import ScorerFactory
 from rl.scoring import RunScorers, identity_of, scorers_of
+from rl.start_checks import check_positions, check_scale, check_words
 from wildreward import storage, trackers
 from wildreward.cluster import stage_cluster
 from wildreward.errors import CheckpointError, UsageError
-from wildreward.fetched import local_copy
 from wildreward.interruption import sigterm_interrupts
-from wildreward.prompt_store import PolicyPrompt
 from wildreward.run_directory import facts, finish, open_run
 from wildreward.settings.dpo import FREE_ON_RESUME, DpoSettings
 
@@ -34,8 +33,6 @@ OWNED = (
     "checkpoints", "policy", BEST, "metrics.jsonl", "samples.jsonl", "tensorboard", "summary.json", "report.html",
     "wandb", trackers.RUNS,
 )  # fmt: skip
-TASTED_PROMPTS = 256
-"""Held-out prompts on which is measured whether the reward model's tokenizer knows their words."""
 
 
 def run(settings: DpoSettings) -> None:
@@ -60,7 +57,7 @@ def improve(
     `identity` says, on the connected cluster, which scorers these are: a run that is continued must have the same.
     """
     tokenizer = load_tokenizer(settings.policy, settings.trust_remote_code)
-    _check_positions(settings)
+    check_positions(settings)
     prompts = prompts_of_run(settings, tokenizer)
     output = settings.output
     if open_run(settings, OWNED, FREE_ON_RESUME) == "done":
@@ -73,7 +70,6 @@ def improve(
     )
     started = time.perf_counter()
     checkpoints = Checkpoints(output, settings.keep_checkpoints)
-    # Prompts reach the roles as objects.
     with stage_cluster("dpo", settings, here_only={"input", "eval_input"}), sigterm_interrupts():
         described = _work(settings, RunScorers(factory, second, identity()), prompts, checkpoints)
     return _finish(settings, checkpoints, prompts, described, time.perf_counter() - started)
@@ -87,7 +83,8 @@ def _work(
     roles = Roles(settings, scorers)
     try:
         described = roles.describe_scorers()
-        _refuse_unknown_words(settings, roles, prompts.held_out)
+        check_scale(settings, described["reward"])
+        check_words(settings, roles, prompts.held_out)
         behind = WeightsAt()
         if directory:
             roles.load(directory, state.version)
@@ -101,38 +98,6 @@ def _work(
     finally:
         roles.close()
     return described
-
-
-def _check_positions(settings: DpoSettings) -> None:
-    """Raises UsageError where prompt and completion together may have more tokens than the policy has positions."""
-    from transformers import AutoConfig
-
-    from wildreward.pretrained import positions
-
-    try:
-        config = AutoConfig.from_pretrained(local_copy(settings.policy), trust_remote_code=settings.trust_remote_code)
-    except (OSError, ValueError, KeyError) as error:
-        raise UsageError(f"--policy {settings.policy}: its config cannot be loaded: {error}") from error
-    limit, asked = positions(config), settings.max_prompt_tokens + settings.max_new_tokens
-    if limit is not None and asked > limit:
-        raise UsageError(
-            f"--max-prompt-tokens {settings.max_prompt_tokens} and --max-new-tokens {settings.max_new_tokens}: "
-            f"{asked} in all; {settings.policy} has {limit} positions"
-        )
-
-
-def _refuse_unknown_words(settings: DpoSettings, roles: Roles, held_out: Sequence[PolicyPrompt]) -> None:
-    """Raises CheckpointError when the reward model's tokenizer cannot read what these prompts are about."""
-    shown = [held_out[place] for place in range(min(TASTED_PROMPTS, len(held_out)))]
-    unknown = roles.unknown_frac([message["content"] for item in shown for message in item.prompt.messages])
-    if unknown is None:
-        return
-    print(f"tokens of the held-out prompts that the reward model's tokenizer does not know: {unknown:.2%}", flush=True)
-    if unknown > settings.max_unknown_tokens_frac:
-        raise CheckpointError(
-            f"--checkpoint {settings.checkpoint}: its tokenizer does not know {unknown:.0%} of the held-out prompts' "
-            f"tokens, over --max-unknown-tokens-frac {settings.max_unknown_tokens_frac}: it cannot read this language"
-        )
 
 
 def _where(

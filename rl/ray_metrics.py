@@ -54,7 +54,8 @@ class RayMetrics:
         def gauge(name: str, meaning: str, *tags: str) -> Any:
             return of_run(Gauge(f"{PREFIX}_{name}", meaning, tag_keys=("run", RUN_TAG, *tags)))
 
-        def counter(name: str, meaning: str, *tags: str) -> Any:
+        def counter(name: str, meaning: str) -> Any:
+            tags = ("reason",) if name == "pairs_skipped" else ()
             return of_run(Counter(f"{PREFIX}_{name}", meaning, tag_keys=("run", RUN_TAG, *tags)))
 
         self._run = {"run": output}
@@ -64,14 +65,10 @@ class RayMetrics:
             name: gauge(f"eval_{name}", f"{meaning} on the held-out prompts, by scorer", "scorer")
             for name, meaning in EVALUATED.items()
         }
-        self._counters = {
-            name: counter(name, meaning, *(("reason",) if "skipped" in name else ()))
-            for name, meaning in COUNTERS.items()
-        }
+        self._counters = {name: counter(name, meaning) for name, meaning in COUNTERS.items()}
         self._values: dict[str, Any] = {}
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="wildreward-dpo-metrics", daemon=True)
-        self._thread.start()
 
     def step(self, values: Mapping[str, Any]) -> None:
         """Take in a step's measures."""
@@ -79,7 +76,7 @@ class RayMetrics:
             if values[name]:
                 self._counters[name].inc(values[name], self._run)
         for name, value in values.items():
-            if name.startswith("skipped/"):
+            if name.startswith("skipped/") and value:
                 self._counters["pairs_skipped"].inc(value, self._run | {"reason": name.removeprefix("skipped/")})
         self._keep(values)
 
@@ -89,6 +86,8 @@ class RayMetrics:
     def _keep(self, values: Mapping[str, Any]) -> None:
         self._values = {**self._values, **values}  # a new mapping: the thread may be reading the old one
         self._set()
+        if not self._thread.is_alive():
+            self._thread.start()
 
     def _beat(self) -> None:
         while not self._end.wait(BEAT_S):
@@ -110,4 +109,5 @@ class RayMetrics:
 
     def close(self) -> None:
         self._end.set()
-        self._thread.join()
+        if self._thread.is_alive():
+            self._thread.join()

@@ -25,6 +25,7 @@ COLUMNS = (
     Column("tokens", "completion/tokens", "{:.0f}", 6),
     Column("cut", "completion/cut_off_frac", "{:.0%}", 5),
     Column("pairs", "pairs", "{:d}", 5),
+    Column("ties", "skipped/tie", "{:d}", 4),
     Column("stale", "staleness", "{:d}", 5),
     Column("write s", "seconds/rollout", "{:.1f}"),
     Column("score s", "seconds/scorer", "{:.1f}"),

@@ -116,7 +116,7 @@ def _samples(report: Report, shown: Shown) -> None:
     for row in shown.step_samples:
         with report.folded(f"step {row['step']}: {_short(row['messages'])}"):
             _conversation(report, row["messages"])
-            for completion in sorted(row["completions"], key=lambda item: -(item["reward"] or float("-inf"))):
+            for completion in sorted(row["completions"], key=_worst_last):
                 report.quote(_facts(completion), _clipped(completion["text"]))
 
 
@@ -134,14 +134,21 @@ def _conversation(report: Report, messages: Sequence[Mapping[str, str]]) -> None
         report.quote(message["role"], _clipped(message["content"]))
 
 
+def _worst_last(completion: Mapping[str, Any]) -> float:
+    return float("inf") if completion["reward"] is None else -completion["reward"]
+
+
 def _facts(completion: Mapping[str, Any]) -> str:
     """
-    >>> _facts({"reward": 2.5, "second": None, "tokens": 7, "cut_off": True, "role": "chosen"})
+    >>> _facts({"text": "a", "reward": 2.5, "second": None, "tokens": 7, "cut_off": True, "role": "chosen"})
     'chosen, reward 2.500, second scorer: no score, 7 tokens, cut off'
+    >>> _facts({"text": "", "reward": None, "tokens": 1, "cut_off": False})
+    'empty, 1 tokens'
     """
     parts = [completion["role"]] if "role" in completion else []
+    parts += [] if completion["text"] else ["empty"]
     for name, title in (("reward", "reward"), ("second", "second scorer")):
-        if name in completion:
+        if name in completion and completion["text"]:
             value = completion[name]
             parts.append(f"{title}: no score" if value is None else f"{title} {value:.3f}")
     parts.append(f"{completion['tokens']} tokens")

@@ -107,14 +107,7 @@ def _curve(
         low, high = ([row[key] for row in known] for key in BAND)
         x = [row["step"] for row in known]
         axes.fill_between(x, low, high, color=draw.OTHERS[0], alpha=0.15, linewidth=0, label="10% to 90% of all")
-    for place, (title, points) in enumerate(series.items()):
-        marker = "o" if len(points) < 25 else None
-        axes.plot(*zip(*points, strict=True), color=draw.OTHERS[place], label=title, marker=marker, markersize=3)
+    draw.lines(axes, series)
     axes.set(xlabel="step", ylabel=ylabel)
-    if len(axes.lines) > 1:
-        axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
-    ends = "; ".join(
-        f"{title}: {points[0][1]:.4g} at step {points[0][0]}, {points[-1][1]:.4g} at step {points[-1][0]}"
-        for title, points in series.items()
-    )
-    return Picture(figure, caption, f"{caption} {ends}.")
+    draw.legend_above(axes)
+    return Picture(figure, caption, f"{caption} {draw.ends_in_words(series)}.")

@@ -98,6 +98,7 @@ class Roles:
             settings.threads,
             settings.trust_remote_code,
             settings.max_prompt_tokens + settings.max_new_tokens,
+            actor_options(settings, "rollout")["num_gpus"] or 1.0,
         )
         engine, reference = (actor_options(settings, role) | AGAIN | place for role in ("rollout", "reference"))
         self.engines = [

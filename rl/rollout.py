@@ -46,6 +46,7 @@ class EngineOptions:
     threads: int = 0
     trust_remote_code: bool = False
     max_tokens: int = 2048  # prompt and completion together
+    gpu_share: float = 1.0  # of one GPU's memory; the rest is for other roles
 
 
 class RolloutEngine(Protocol):

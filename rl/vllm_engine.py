@@ -12,6 +12,9 @@ from rl.rollout import EngineOptions, Ids, Sampling, end_ids
 from rl.weights import Weights, tensors
 from wildreward.fetched import local_copy
 
+USED_FRAC = 0.9
+"""Of its share of a GPU's memory; vLLM fills what its weights leave with keys and values."""
+
 
 class ReloadExtension:
     """Mixed into vLLM's worker: what `collective_rpc` calls in the process that holds the model."""
@@ -40,6 +43,7 @@ class VllmEngine:
             enforce_eager=options.device == "cpu",
             trust_remote_code=options.trust_remote_code,
             worker_extension_cls="rl.vllm_engine.ReloadExtension",
+            **_memory(options),
         )
         self._ends = end_ids(None, self.tokenizer)
 
@@ -68,6 +72,11 @@ class VllmEngine:
         inputs = [TokensPrompt(prompt_token_ids=list(ids)) for ids in prompts]
         outputs = self._llm.generate(inputs, parameters, use_tqdm=False)
         return [[list(item.token_ids) for item in output.outputs] for output in outputs]
+
+
+def _memory(options: EngineOptions) -> dict[str, float]:
+    """An engine that shares its GPU with other roles leaves them theirs."""
+    return {"gpu_memory_utilization": USED_FRAC * min(1.0, options.gpu_share)} if options.device == "cuda" else {}
 
 
 def pack_output_layer(model: Any) -> None:

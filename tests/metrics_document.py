@@ -46,12 +46,10 @@ def makers() -> list[Callable[[], object]]:
     from pipelines.judge_metrics import JudgeMetrics, RowMetrics
     from rl.ray_metrics import RayMetrics as DpoMetrics
     from serve.metrics import ServeMetrics
-    from train.sinks import RayMetrics as TrainMetrics
+    from train.sinks import RayMetrics
 
-    return [
-        lambda: JudgeMetrics("judge"), RowMetrics, lambda: TrainMetrics("output"), ServeMetrics,
-        lambda: DpoMetrics("output").close(),
-    ]  # fmt: skip
+    of_output = [lambda: RayMetrics("output"), lambda: DpoMetrics("output")]
+    return [lambda: JudgeMetrics("judge"), RowMetrics, of_output[0], ServeMetrics, of_output[1]]
 
 
 def collect() -> list[Series]:
@@ -128,6 +126,8 @@ def gauge(name: str, legend: str = "{{run}}") -> tuple[str, str]:
     return f"ray_wildreward_{name}{{$run}}", legend
 
 
+REWARDS = ("mean", "chosen", "rejected")
+
 PANELS: Mapping[str, Sequence[Panel]] = {
     "label": (
         Panel("Turns judged", "ops", (rate("label_turns_judged", "outcome"),)),
@@ -160,34 +160,24 @@ PANELS: Mapping[str, Sequence[Panel]] = {
         Panel("Tokens scored", "ops", (rate("serve_tokens", "application"),)),
     ),
     "dpo": (
+        Panel("Reward", "none", tuple(gauge(f"dpo_reward_{of}", f"{of} {{{{run}}}}") for of in REWARDS)),
         Panel("Held-out reward", "none", (gauge("dpo_eval_reward", "{{scorer}} {{run}}"),)),
         Panel("Win rate against the start", "percentunit", (gauge("dpo_eval_win_rate", "{{scorer}} {{run}}"),)),
-        Panel("Reward gained", "none", (gauge("dpo_eval_difference", "{{scorer}} {{run}}"),)),
-        Panel(
-            "Reward of completions",
-            "none",
-            tuple(gauge(f"dpo_reward_{what}", f"{what} {{{{run}}}}") for what in ("mean", "chosen", "rejected")),
-        ),
-        Panel("Chosen minus rejected", "none", (gauge("dpo_reward_margin"),)),
-        Panel("Spread of rewards", "none", (gauge("dpo_reward_std"),)),
-        Panel("Loss", "none", (gauge("dpo_loss"),)),
-        Panel("Pairs the policy's ratio favours", "percentunit", (gauge("dpo_implicit_accuracy"),)),
         Panel("KL to the reference", "none", (gauge("dpo_kl"),)),
-        Panel("Entropy", "none", (gauge("dpo_entropy"),)),
-        Panel("Tokens of a completion", "none", (gauge("dpo_completion_tokens"),)),
-        Panel("Completions cut off", "percentunit", (gauge("dpo_cut_off_frac"),)),
         Panel("Steps", "none", (gauge("dpo_step"),)),
-        Panel("Seconds of a step", "s", (gauge("dpo_step_seconds"), gauge("dpo_role_seconds", "{{role}} {{run}}"))),
-        Panel("Tokens a second by role", "none", (gauge("dpo_role_tokens_per_s", "{{role}} {{run}}"),)),
-        Panel("Versions behind", "none", (gauge("dpo_staleness"),)),
+        Panel("Spread of the rewards", "none", (gauge("dpo_reward_std"),)),
+        Panel("Loss", "none", (gauge("dpo_loss"),)),
         Panel("Gradient norm before clipping", "none", (gauge("dpo_grad_norm"),)),
         Panel("Learning rate", "sci", (gauge("dpo_lr"),)),
+        Panel("Versions behind", "none", (gauge("dpo_staleness"),)),
+        Panel("Implicit accuracy", "percentunit", (gauge("dpo_implicit_accuracy"),)),
+        Panel("Entropy", "none", (gauge("dpo_entropy"),)),
+        Panel("Length of completions", "none", (gauge("dpo_completion_tokens"),)),
+        Panel("Completions cut off", "percentunit", (gauge("dpo_cut_off_frac"),)),
         Panel("Prompts without a pair", "ops", (rate("dpo_pairs_skipped", "reason"),)),
-        Panel(
-            "Pairs, and completions without a score",
-            "ops",
-            (rate("dpo_pairs", "run"), rate("dpo_scores_failed", "run")),
-        ),
+        Panel("Completions without a score", "ops", (rate("dpo_scores_failed", "run"),)),
+        Panel("Seconds of a step, by role", "s", (gauge("dpo_role_seconds", "{{role}} {{run}}"),)),
+        Panel("Tokens a second, by role", "none", (gauge("dpo_role_tokens_per_s", "{{role}} {{run}}"),)),
     ),
 }
 

@@ -80,6 +80,10 @@ def test_every_counter_gauge_and_histogram_is_on_the_dashboard_or_left_out_for_a
         "wildreward_serve_items",  # its rate is that of batch_items
         "wildreward_serve_batch_tokens",  # the same of tokens
         "wildreward_serve_model_info",  # always 1
+        "wildreward_dpo_reward_margin",  # chosen less rejected, which are side by side
+        "wildreward_dpo_eval_difference",  # of the held-out rewards, against the first
+        "wildreward_dpo_pairs",  # what pairs_skipped leaves of prompts_per_step
+        "wildreward_dpo_step_seconds",  # its parts are role_seconds
     }
     assert {item.name for item in series if not asked & set(item.exported)} == left_out
 

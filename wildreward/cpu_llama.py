@@ -52,7 +52,7 @@ class CpuLlama:
         """None for what this does not compute: another architecture, activation, dtype or device."""
         config = model.config
         known = config.model_type in KINDS and config.hidden_act == "silu" and full_attention(config)
-        if not known or model.model.rotary_emb.rope_type not in FIXED_ROTATIONS:
+        if not known or not _turns_all(model.model):
             return None
         weight = model.get_input_embeddings().weight
         return cls(model) if weight.dtype == torch.float32 and can_pack(weight) else None
@@ -164,6 +164,13 @@ class _Norm:
 
     def __call__(self, x: Tensor) -> Tensor:
         return functional.rms_norm(x, self.weight.shape, self.weight, self.eps)
+
+
+def _turns_all(model: Any) -> bool:
+    """Whether all numbers of a head are turned, by angles known from the position alone."""
+    rotary = model.rotary_emb
+    whole = 2 * len(rotary.inv_freq) == model.layers[0].self_attn.head_dim
+    return whole and rotary.rope_type in FIXED_ROTATIONS
 
 
 def _paired(layer: nn.Linear, heads: int) -> tuple[Tensor, Tensor | None]:

@@ -3,7 +3,7 @@
 Shapes: B sequences, P pairs, T tokens of a padded row, C of its completion part, V vocabulary.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
@@ -194,15 +194,25 @@ def sequence_logps(model: Any, sequences: Sequence[PolicySequence], pad: int, ma
     """Log-probability of each completion given its prompt, summed over its tokens, in order. Where the model allows it
     a prompt is read once for all its completions; what is there twice is computed once anyway."""
     logps = [0.0] * len(sequences)
-    rows = rows_of(sequences)
-    if not can_share(model):
-        rows = [Row(row.prompt, [c], [p]) for row in rows for c, p in zip(row.completions, row.places, strict=True)]
-    for group in batches_of_rows(rows, max_tokens):
-        for row, sums_K in zip(group, row_logps(model, group, pad).tolist(), strict=True):
-            for places, value in zip(row.places, sums_K, strict=True):
-                for place in places:
-                    logps[place] = value
+    for group in batches_of_rows(rows_to_read(model, sequences), max_tokens):
+        for place, value in placed_logps(model, group, pad):
+            logps[place] = value
     return logps
+
+
+def rows_to_read(model: Any, sequences: Sequence[PolicySequence]) -> list[Row]:
+    """Rows with all distinct completions of a prompt, or with one each where the model cannot share the prompt."""
+    rows = rows_of(sequences)
+    if can_share(model):
+        return rows
+    return [Row(row.prompt, [c], [p]) for row in rows for c, p in zip(row.completions, row.places, strict=True)]
+
+
+def placed_logps(model: Any, rows: Sequence[Row], pad: int) -> Iterator[tuple[int, float]]:
+    """(place, log-probability) of every sequence that these rows, which have equally many completions, stand for."""
+    for row, sums_K in zip(rows, row_logps(model, rows, pad).tolist(), strict=True):
+        for places, value in zip(row.places, sums_K, strict=True):
+            yield from ((place, value) for place in places)
 
 
 def pair_logps(model: Any, pairs: Sequence[tuple[PolicySequence, PolicySequence]], pad: int) -> tuple[Tensor, Tensor]:
@@ -212,6 +222,13 @@ def pair_logps(model: Any, pairs: Sequence[tuple[PolicySequence, PolicySequence]
     rows = [Row(chosen.prompt, [chosen.completion, rejected.completion], []) for chosen, rejected in pairs]
     logps_B = row_logps(model, rows, pad).t().flatten()
     return logps_B, lengths_B.to(logps_B)
+
+
+def pair_tokens(model: Any, pairs: Sequence[tuple[PolicySequence, PolicySequence]]) -> list[int]:
+    """What each pair costs `pair_logps`, in tokens with the padding inside the pair."""
+    if can_share(model):
+        return [Row(chosen.prompt, [chosen.completion, rejected.completion], []).tokens for chosen, rejected in pairs]
+    return [2 * max(len(prompt) + len(completion) for prompt, completion in pair) for pair in pairs]
 
 
 def row_logps(model: Any, rows: Sequence[Row], pad: int) -> Tensor:

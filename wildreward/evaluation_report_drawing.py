@@ -31,6 +31,35 @@ def panel(height: float = 3.5) -> tuple[Figure, Axes]:
     return figure, axes
 
 
+Series = Mapping[str, Sequence[tuple[float, float]]]
+"""Name of a line to its points."""
+
+
+def lines(axes: Axes, series: Series) -> None:
+    """A line for each, with dots where they are few."""
+    for place, (title, points) in enumerate(series.items()):
+        marker = "o" if len(points) < 25 else None
+        axes.plot(*zip(*points, strict=True), color=OTHERS[place], label=title, marker=marker, markersize=3)
+
+
+def legend_above(axes: Axes) -> None:
+    """Where there is more than one line."""
+    if len(axes.lines) > 1:
+        axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
+
+
+def ends_in_words(series: Series) -> str:
+    """For who cannot see the picture.
+
+    >>> ends_in_words({"loss": [(1, 0.5), (2, 0.25)]})
+    'loss: 0.5 at step 1, 0.25 at step 2'
+    """
+    return "; ".join(
+        f"{title}: {points[0][1]:.4g} at step {points[0][0]}, {points[-1][1]:.4g} at step {points[-1][0]}"
+        for title, points in series.items()
+    )
+
+
 def curves(
     series: Mapping[str, Sequence[CurvePoint]], reference: float | None = None, reliability_from: float | None = None
 ) -> Figure:

@@ -6,6 +6,7 @@ several replies share once. On a GPU texts are padded into batches as in the pla
 """
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import torch
@@ -17,6 +18,11 @@ from wildreward.packed_linear import pack_linears
 from wildreward.reward_model import RewardModel, Score
 from wildreward.shared_prefix import can_share, common_prefix, shared_logits, shared_runs
 from wildreward.template import Encoded
+
+PIECES = 2
+"""Passes of BERT for each core, so that none waits long for the others at the end."""
+MIN_PASS = 256
+"""Tokens; smaller passes keep the kernels less busy."""
 
 
 class FastRewardModel(RewardModel):
@@ -36,10 +42,27 @@ class FastRewardModel(RewardModel):
         return self._described | {"checkpoint": self.name}
 
     def score_encoded(self, items: Sequence[Encoded], batch_tokens: int = 8192) -> list[Score]:
+        side_by_side = torch.get_num_threads() if self.on_cpu else 1
+        ids = [item.input_ids for item in items]
+        if self._bert is not None:
+            batch_tokens = min(batch_tokens, max(MIN_PASS, sum(map(len, ids)) // (side_by_side * PIECES)))
+        passes = list(self._passes(ids, batch_tokens))
         scores: dict[int, Score] = {}
-        for positions in self._passes([item.input_ids for item in items], batch_tokens):
-            scores |= zip(positions, self._score_batch([items[i] for i in positions]), strict=True)
+        for positions, found in zip(passes, self._each(passes, items, side_by_side), strict=True):
+            scores |= zip(positions, found, strict=True)
         return [scores[i] for i in range(len(items))]
+
+    def _each(
+        self, passes: Sequence[Sequence[int]], items: Sequence[Encoded], side_by_side: int
+    ) -> Iterator[list[Score]]:
+        """Scores of each pass. On a CPU passes run side by side, one on a core: threads that share the work of one
+        wait for one another at every layer, and much longer where a core is busy with something else."""
+        batches = [[items[i] for i in positions] for positions in passes]
+        if min(side_by_side, len(passes)) < 2:
+            yield from map(self._score_batch, batches)
+            return
+        with ThreadPoolExecutor(side_by_side, "score", torch.set_num_threads, (1,)) as pool:
+            yield from pool.map(self._score_batch, batches)
 
     def _passes(self, ids: Sequence[Sequence[int]], batch_tokens: int) -> Iterator[Sequence[int]]:
         """Which texts go through the model together."""

@@ -101,19 +101,12 @@ def _curves(history: Sequence[Mapping[str, Any]], best_step: int) -> Iterator[Pi
         if not series:
             continue
         figure, axes = draw.panel()
-        for place, (title, points) in enumerate(series.items()):
-            marker = "o" if len(points) < 25 else None
-            axes.plot(*zip(*points, strict=True), color=draw.OTHERS[place], label=title, marker=marker, markersize=3)
+        draw.lines(axes, series)
         if any(source.startswith("validation/") for source in sources.values()):
             axes.axvline(best_step, color="#6b7280", linewidth=1, linestyle="--", label="published")
         axes.set(xlabel="step", ylabel=ylabel)
-        if len(axes.lines) > 1:
-            axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
-        ends = "; ".join(
-            f"{title}: {points[0][1]:.4g} at step {points[0][0]}, {points[-1][1]:.4g} at step {points[-1][0]}"
-            for title, points in series.items()
-        )
-        yield Picture(figure, caption, f"{caption} {ends}.", name)
+        draw.legend_above(axes)
+        yield Picture(figure, caption, f"{caption} {draw.ends_in_words(series)}.", name)
 
 
 def _points(history: Sequence[Mapping[str, Any]], source: str) -> Iterator[tuple[int, float]]:

@@ -39,6 +39,7 @@ RUN = {
     "--max-new-tokens": 32,
     "--rollout-batch-prompts": 24,
     "--steps": 30,
+    "--staleness": 0,
     "--lr": "6e-4",
     "--beta": "0.05",
     "--eval-prompts": 128,

@@ -34,7 +34,7 @@ def main() -> None:
     print(json.dumps(vars(given) | {"cores": os.cpu_count(), "dtype": "float32"}), flush=True)
     from wildreward.cluster import cluster
 
-    rounds = []
+    rounds: list[dict[str, dict[str, float]]] = []
     with cluster("local"):
         for number in range(given.rounds):
             order = list(WAYS) if number % 2 == 0 else list(WAYS)[::-1]

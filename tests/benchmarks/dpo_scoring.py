@@ -107,7 +107,7 @@ def served(checkpoint: Path) -> Iterator[str]:
 @contextlib.contextmanager
 def acting(checkpoint: Path) -> Iterator[Any]:
     factory = reward_model_factory(str(checkpoint), "cpu", "float32", None, False)
-    actor: Any = ray.remote(num_cpus=0.1)(ScorerWorker).remote(factory, 8192, 0)
+    actor: Any = ray.remote(num_cpus=0.1)(ScorerWorker).remote(factory, 0)
     ray.get(actor.start.remote())
     try:
         yield actor

@@ -75,8 +75,8 @@ def _drill(url: str, port: int, texts: list[str], checkpoint: Path, args: argpar
     rate = args.times * before.rate
     flood = [sys.executable, "-m", "tests.benchmarks.serve_drills", "--flood", str(port), str(rate), str(args.seconds)]
     during = []
-    with tempfile.TemporaryFile("w+") as found:  # not a pipe: it would fill up, and nobody reads it before the end
-        process = subprocess.Popen(flood, cwd=ROOT, stdin=subprocess.PIPE, stdout=found, text=True)
+    with tempfile.TemporaryFile("w+") as answer:  # not a pipe: it would fill up, and nobody reads it before the end
+        process = subprocess.Popen(flood, cwd=ROOT, stdin=subprocess.PIPE, stdout=answer, text=True)
         assert process.stdin is not None
         process.stdin.write(json.dumps(texts))
         process.stdin.close()
@@ -84,8 +84,8 @@ def _drill(url: str, port: int, texts: list[str], checkpoint: Path, args: argpar
         while process.poll() is None:
             during.append({name: sum(_rss_mb(pid) for pid in pids) for name, pids in kinds.items()})
             time.sleep(0.5)
-        found.seek(0)
-        _tell_flood(json.load(found), rate)
+        answer.seek(0)
+        _tell_flood(json.load(answer), rate)
     sizes |= {"most during": max(during, key=lambda found: sum(found.values())), "after": _sizes()}
     for when, found in sizes.items():
         print(f"  memory {when}: " + ", ".join(f"{name} {mb:.0f} MB" for name, mb in sorted(found.items())))

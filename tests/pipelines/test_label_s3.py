@@ -7,12 +7,11 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import boto3
 import pytest
 
 from tests.judge_server import judge_server
 from tests.pipelines.label_chats import openai, settings, write_chats
-from tests.s3 import s3_endpoint
+from tests.s3 import s3_client, s3_endpoint
 from wildreward import storage
 from wildreward.judge import cache_segments as segments
 from wildreward.judge.cache import MERGE_FILES, JudgeCache, digest
@@ -30,13 +29,7 @@ def s3() -> Iterator[dict[str, str]]:
 def test_chats_in_a_bucket_become_rows_in_a_bucket_a_crash_changes_nothing_and_a_third_run_has_nothing_to_do(
     tmp_path: Path, s3: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    client = boto3.client(
-        "s3",
-        endpoint_url=s3["AWS_ENDPOINT_URL"],
-        region_name="us-east-1",
-        aws_access_key_id="test",
-        aws_secret_access_key="test",
-    )
+    client = s3_client(s3)
     for path in write_chats(tmp_path / "chats").glob("*.jsonl"):
         client.upload_file(str(path), "chats", f"in/{path.name}")
     config = tmp_path / "config.yaml"

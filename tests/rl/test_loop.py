@@ -71,6 +71,8 @@ def test_a_run_writes_all_it_promises(finished: tuple[DpoSettings, dict[str, Any
     for role in ("rollout", "scorer", "reference", "learner"):
         assert all(row[f"tokens_per_s/{role}"] > 0 for row in steps)
     assert all(row["staleness"] == 0 for row in steps)
+    for reason, count in summary["skipped_pairs"].items():
+        assert sum(row[f"skipped/{reason}"] for row in steps) == count
     assert summary["pairs"] + sum(summary["skipped_pairs"].values()) == 12 * given.prompts_per_step
     assert summary["completions"]["written"] == 12 * given.prompts_per_step * given.completions_per_prompt
     assert json.loads((output / "summary.json").read_text()) == summary

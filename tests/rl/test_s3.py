@@ -6,10 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import boto3
 import pytest
 
 from tests.rl.tiny import ShareOfE, conversations, settings
+from tests.s3 import s3_client
 from wildreward import storage
 from wildreward.settings.base import read_yaml
 from wildreward.settings.dpo import DpoSettings
@@ -18,9 +18,7 @@ OUT = "s3://runs/out"
 
 
 def test_a_run_lives_in_a_bucket_and_is_continued_from_there(start: Path, tmp_path: Path, s3: dict[str, str]) -> None:
-    client = boto3.client(
-        "s3", endpoint_url=s3["AWS_ENDPOINT_URL"], aws_access_key_id="test", aws_secret_access_key="test"
-    )
+    client = s3_client(s3)
     rows = "".join(json.dumps({"messages": item}) + "\n" for item in conversations())
     client.put_object(Bucket="runs", Key="in/chats.jsonl", Body=rows.encode())
     local = settings(tmp_path, policy=str(start), steps=4, checkpoint_every_steps=1, staleness=1)

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from rl.program import _refuse_unknown_words
 from rl.rollout import Timed
 from rl.scorer import Rewards, ScorerWorker, reward_model_factory
+from rl.start_checks import check_scale, check_words
 from tests.checkpoints import tiny_checkpoint
 from tests.rl.tiny import FailsOn, ShareOfE, settings
 from wildreward.callable_scorer import CallableScorer
-from wildreward.errors import CheckpointError
+from wildreward.errors import CheckpointError, UsageError
 from wildreward.pairs import Completion
 from wildreward.prompt_store import PolicyPrompt
 from wildreward.prompts import prompts_of_row
@@ -94,4 +94,18 @@ def test_a_reward_model_that_cannot_read_the_language_is_refused(tmp_path: Path)
 
     [prompt] = prompts_of_row({"prompt": "ቀን ሌሊት 3"})
     with pytest.raises(CheckpointError, match="its tokenizer does not know 67% of the held-out prompts' tokens"):
-        _refuse_unknown_words(settings(tmp_path, policy="p"), cast("Roles", Asked()), [PolicyPrompt(prompt, (1,))])
+        check_words(settings(tmp_path, policy="p"), cast("Roles", Asked()), [PolicyPrompt(prompt, (1,))])
+
+
+def test_a_reward_gap_that_the_scale_does_not_have_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = str(tiny_checkpoint(tmp_path / "reward"))
+    described = ScorerWorker(reward_model_factory(path, "cpu", "float32", None, False), threads=1).describe()
+    given = settings(tmp_path, policy="p")
+    check_scale(given, described)
+    assert "head coral, num_classes 4, template plain, max_tokens 128\n" in capsys.readouterr().out
+    check_scale(given.model_copy(update={"max_new_tokens": 200}), described)
+    assert "the end of a long completion has no say" in capsys.readouterr().out
+    with pytest.raises(UsageError, match=r"--min-reward-gap 3\.0: rewards of this scorer lie between 1 and 4"):
+        check_scale(given.model_copy(update={"min_reward_gap": 3.0}), described)

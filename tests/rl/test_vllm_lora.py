@@ -35,6 +35,6 @@ def test_completions_equal_transformers_with_every_new_adapter(tmp_path: Path) -
         engine.load_weights(weights)
         load(model, weights)
         expected = greedy(model, prompts, engine.end_ids())
-        assert [ids_G[0] for ids_G in engine.generate(prompts, GREEDY, seed=0)] == expected
+        assert [ids_G[0] for ids_G in engine.generate(prompts, GREEDY, seeds=[0, 0, 0])] == expected
         seen.append(expected)
     assert seen[0] != seen[1]

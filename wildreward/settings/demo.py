@@ -18,14 +18,14 @@ class DemoSettings(StageSettings):
             raise ValueError("the demo writes to a local directory")
         return output
 
-    conversations: int = Field(default=700, ge=100)
+    conversations: int = Field(default=1000, ge=100)
     """Conversations to generate."""
 
     shards: int = Field(default=4, ge=1)
     """Parquet files they are spread over."""
 
-    test_rows: int = Field(default=80, ge=20)
-    """Labelled rows kept for the test split: more than a tenth, or its intervals would say nothing."""
+    test_rows: int = Field(default=160, ge=20)
+    """Labelled rows kept for the test split: so many that its intervals say something."""
 
     train_epochs: float = Field(default=3.0, gt=0)
     """Passes of the reward model over the labelled rows."""
