@@ -26,6 +26,7 @@ from wildreward import storage
 from wildreward.cli import main
 from wildreward.cluster import stage_cluster
 from wildreward.errors import WildrewardError
+from wildreward.logs import run_id
 from wildreward.origin import changed, origin_of
 from wildreward.progress import Progress
 from wildreward.records import SUFFIXES, columns_of, count_rows
@@ -61,6 +62,7 @@ def run(settings: ScoreSettings) -> None:
             _check_origin(settings, files, new=state == "new", scorer=source.identity())
         rows, errors = _score_files(files, settings, *placed(settings, source))
     summary = {
+        "run_id": run_id(),
         "files": len(files),
         "rows": rows,
         "scored": rows - sum(errors.values()),

@@ -25,6 +25,7 @@ from wildreward import storage, trackers
 from wildreward.cluster import stage_cluster
 from wildreward.errors import CheckpointError, UsageError
 from wildreward.interruption import sigterm_interrupts
+from wildreward.logs import run_id
 from wildreward.run_directory import DONE, facts, finish, open_run
 from wildreward.settings.dpo import FREE_ON_RESUME, DpoSettings
 
@@ -143,6 +144,7 @@ def _finish(
     directory, state, best_step = *found, found[1].best
     last, best = state.evaluations[state.step], state.evaluations[best_step]
     summary = {
+        "run_id": run_id(),
         "steps": state.step,
         "pairs": state.pairs,
         **_compared(last["reward"]),

@@ -29,10 +29,11 @@ from wildreward.cli import ROOT
 
 BIN = Path(sys.executable).parent
 TRIES = 3
+PATIENCE_S = 240.0
 OBJECT_STORE_BYTES = 120 * 2**20
-QUICK_TO_NOTICE = '{"health_check_period_ms": 1000, "health_check_failure_threshold": 5}'
-"""A lost node is given up after 5 s, not after Ray's half a minute: drills wait for it. A busy machine may be slower to
-answer than any node is."""
+QUICK_TO_NOTICE = '{"health_check_period_ms": 1000, "health_check_failure_threshold": 10}'
+"""A lost node is given up after 10 s, not after Ray's half a minute: drills wait for it. A busy machine may be slow to
+answer too."""
 
 
 @dataclass
@@ -98,11 +99,11 @@ class JobCluster:
         ]  # fmt: skip
         try:
             self.head = head = self._start(options, {})
-            wait_for(lambda: head.ended or listens(self.dashboard), "the dashboard")
+            wait_for(lambda: head.ended or listens(self.dashboard), "the dashboard", PATIENCE_S)
             assert not head.ended, head.process.communicate()[0]
             for cpus in self.workers_cpus:
                 self.add({"CPU": cpus})
-            wait_for(self._takes_jobs, "the agent that starts jobs")
+            wait_for(self._takes_jobs, "the agent that starts jobs", PATIENCE_S)
         except BaseException:
             self.__exit__()
             raise
@@ -119,7 +120,7 @@ class JobCluster:
         there = self._alive()
         for _ in range(TRIES):
             node = self._start([f"--address={self.gcs_address}", *amounts], resources)
-            wait_for(partial(self._joined, node, there), "a node")
+            wait_for(partial(self._joined, node, there), "a node", PATIENCE_S)
             if not node.ended:
                 self.workers.append(node)
                 return node

@@ -34,7 +34,7 @@ def _killed_while_labelling() -> None:
         here.run("label", labelling("whole"), says="rows: ")
         job = here.submit("label", "--config", labelling("killed"), job="killed")
         blocks = here.out("killed") / ".state" / "checkpoint"
-        wait_for(lambda: len(committed(blocks)) >= 3 or job.poll() is not None, "written blocks")
+        wait_for(lambda: len(committed(blocks)) >= 3 or job.poll() is not None, "written blocks", 240)
         written = len(committed(blocks))
         here.cluster.kill(node_of(here, "JudgeTurns") or here.cluster.workers[0])
         begun = time.monotonic()
