@@ -207,7 +207,7 @@ def copy_directory(source: str, target: str) -> None:
     from_fs.invalidate_cache()  # another process may have written them
     for name in from_fs.find(base):
         inner = join(place, name.removeprefix(base).lstrip("/"))
-        to_fs.makedirs(os.path.dirname(inner), exist_ok=True)
+        _make_folder(to_fs, target, inner)
         if from_fs is to_fs:
             to_fs.cp_file(name, inner)
         elif is_local(source):
@@ -225,5 +225,5 @@ def refreshed(path: str) -> str:
 def upload(local: str, path: str) -> None:
     """A file of this machine to an object store, where it is complete or not there."""
     fs, inner = filesystem(path)
-    fs.makedirs(os.path.dirname(inner), exist_ok=True)
+    _make_folder(fs, path, inner)
     fs.put_file(local, inner)

@@ -98,6 +98,8 @@ def test_in_an_object_store_a_checkpoint_without_its_state_is_not_there(
     assert publish_policy(final, "s3://runs/one") == "s3://runs/one/policy"
     with fetched("s3://runs/one/policy") as path:
         assert (path / "config.json").read_text() == "{}"
+        with pytest.raises(FileNotFoundError):  # the bucket of a mistyped name is not made
+            storage.copy_directory(str(path), "s3://rums/one")
 
 
 def test_an_unreadable_state_is_named(tmp_path: Path) -> None:
