@@ -8,12 +8,13 @@ from pathlib import Path
 from torch import Tensor
 
 from wildreward.errors import CheckpointError
+from wildreward.fetched import local_copy
 
 INDEX, SINGLE = "model.safetensors.index.json", "model.safetensors"
 
 
 class BaseWeights:
-    """Names and tensors of the policy in `name`: a directory, or a hub id that was loaded before."""
+    """Names and tensors of the policy in `name`: a directory or URL, or a hub id that was loaded before."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -48,8 +49,9 @@ class BaseWeights:
 
     @cached_property
     def _directory(self) -> Path:
-        if Path(self.name).is_dir():
-            return Path(self.name)
+        name = local_copy(self.name)
+        if Path(name).is_dir():
+            return Path(name)
         from huggingface_hub import snapshot_download
 
         return Path(snapshot_download(self.name, local_files_only=True))

@@ -26,7 +26,7 @@ from wildreward.cluster import stage_cluster
 from wildreward.errors import CheckpointError, UsageError
 from wildreward.interruption import sigterm_interrupts
 from wildreward.logs import run_id
-from wildreward.run_directory import facts, finish, open_run
+from wildreward.run_directory import DONE, facts, finish, open_run
 from wildreward.settings.dpo import FREE_ON_RESUME, DpoSettings
 
 BEST = "policy_best"
@@ -57,23 +57,31 @@ def improve(
 
     `identity` says, on the connected cluster, which scorers these are: a run that is continued must have the same.
     """
+    if done := _finished(settings):
+        print(f"already finished: {settings.steps} steps are in {settings.output}; raise --steps to continue")
+        return done
     tokenizer = load_tokenizer(settings.policy, settings.trust_remote_code)
     check_positions(settings)
     prompts = prompts_of_run(settings, tokenizer)
-    output = settings.output
-    if open_run(settings, OWNED, FREE_ON_RESUME) == "done":
-        done = facts(output)
-        if done["steps"] == settings.steps:
-            print(f"already finished: {settings.steps} steps are in {output}; raise --steps to continue")
-            return done
+    open_run(settings, OWNED, FREE_ON_RESUME)
     print(
         f"{len(prompts.training)} prompts, {len(prompts.held_out)} held out; skipped: {dict(prompts.skipped) or 'none'}"
     )
     started = time.perf_counter()
-    checkpoints = Checkpoints(output, settings.keep_checkpoints)
+    checkpoints = Checkpoints(settings.output, settings.keep_checkpoints)
     with stage_cluster("dpo", settings, here_only={"input", "eval_input"}), sigterm_interrupts():
         described = _work(settings, RunScorers(factory, second, identity()), prompts, checkpoints)
     return _finish(settings, checkpoints, prompts, described, time.perf_counter() - started)
+
+
+def _finished(settings: DpoSettings) -> dict[str, Any] | None:
+    """The summary of a run that has all its steps; its prompts need not be read again to say so."""
+    if settings.overwrite or not storage.exists(storage.join(settings.output, DONE)):
+        return None
+    if open_run(settings, OWNED, FREE_ON_RESUME) != "done":
+        return None
+    done = facts(settings.output)
+    return done if done["steps"] == settings.steps else None
 
 
 def _work(

@@ -36,9 +36,12 @@ from wildreward.reservation import reserved
 from wildreward.resources import Ask, require
 from wildreward.settings.dpo import DpoSettings
 
-RESTARTS = 3
-AGAIN = {"max_restarts": RESTARTS, "max_task_retries": RESTARTS}
-"""Of actors that Ray may start again, and repeat their call."""
+AGAIN = {"max_restarts": -1, "max_task_retries": 3}
+"""Of actors that Ray starts again, however often in a long run, and repeats their call; one that kills its actor each
+time ends the run."""
+
+PATIENCE_S = 600.0
+"""After so long without an answer it is said that the run waits."""
 
 BEHIND = "behind"
 """In a checkpoint: the weights before the newest, where the next rollouts are to be written with those."""
@@ -285,8 +288,19 @@ def _checked(settings: DpoSettings, scorers: RunScorers) -> list[Ask]:
 
 
 def _get(refs: Any) -> Any:
-    """`ray.get`, with a remote failure raised as what it was."""
+    """`ray.get`, with the first remote failure raised as what it was, and a long wait said."""
+    waiting = list(refs) if isinstance(refs, list) else [refs]
+    found: dict[Any, Any] = {}
     try:
-        return ray.get(refs)
+        while waiting:
+            done, waiting = ray.wait(waiting, timeout=PATIENCE_S)
+            found |= {ref: ray.get(ref) for ref in done}
+            if not done:
+                print(
+                    f"dpo: {len(waiting)} calls have no answer for {PATIENCE_S:g} s; after the loss of a node actors "
+                    "wait for room: see ray status",
+                    flush=True,
+                )
     except RayError as error:
         raise translated(error) from error
+    return [found[ref] for ref in refs] if isinstance(refs, list) else found[refs]

@@ -5,7 +5,7 @@ from typing import Any
 
 from rl.roles import Roles
 from wildreward.errors import CheckpointError, UsageError
-from wildreward.fetched import local_copy
+from wildreward.fetched import described
 from wildreward.prompt_store import PolicyPrompt
 from wildreward.settings.dpo import DpoSettings
 
@@ -22,7 +22,7 @@ def check_positions(settings: DpoSettings) -> None:
     from wildreward.pretrained import positions
 
     try:
-        config = AutoConfig.from_pretrained(local_copy(settings.policy), trust_remote_code=settings.trust_remote_code)
+        config = AutoConfig.from_pretrained(described(settings.policy), trust_remote_code=settings.trust_remote_code)
     except (OSError, ValueError, KeyError) as error:
         raise UsageError(f"--policy {settings.policy}: its config cannot be loaded: {error}") from error
     limit, asked = positions(config), settings.max_prompt_tokens + settings.max_new_tokens

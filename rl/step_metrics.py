@@ -35,7 +35,10 @@ def reward_metrics(scored: Scored, pairs: Sequence[Pair]) -> dict[str, Any]:
     if rewards:
         metrics |= {"reward/mean": statistics.fmean(rewards), "reward/std": statistics.pstdev(rewards)}
         metrics |= {"reward/min": min(rewards), "reward/max": max(rewards)}
-        metrics |= {f"reward/{name}": float(np.quantile(rewards, share)) for name, share in QUANTILES.items()}
+        metrics |= {
+            f"reward/{name}": float(np.quantile(rewards, share, method="inverted_cdf"))
+            for name, share in QUANTILES.items()
+        }
         metrics |= {f"scored/{name}_frac": count / len(rewards) for name, count in scored.read_cut.items()}
     if pairs:
         chosen = statistics.fmean(pair.chosen_reward for pair in pairs)

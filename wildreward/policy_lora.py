@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from wildreward.fetched import local_copy
+from wildreward.fetched import described
 from wildreward.lora import ALL_LINEAR, NAME, refuse_unknown_targets
 
 
@@ -57,7 +57,7 @@ def check_targets(settings: LoraSettings) -> None:
 
     if settings.lora_targets == ALL_LINEAR:
         return
-    config = AutoConfig.from_pretrained(local_copy(settings.policy), trust_remote_code=settings.trust_remote_code)
+    config = AutoConfig.from_pretrained(described(settings.policy), trust_remote_code=settings.trust_remote_code)
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config, trust_remote_code=settings.trust_remote_code)
     refuse_unknown_targets(model, settings.lora_targets, "lm_head", settings.policy)

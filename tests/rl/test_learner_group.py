@@ -66,7 +66,7 @@ def test_a_dead_worker_ends_the_others_and_new_ones_go_on_exactly_with_the_refer
         pids = ray.get([worker.__ray_call__.remote(lambda self: os.getpid()) for worker in (waits, dies)])
         alone = waits.step.remote([TrainPair(CHOSEN[0], REJECTED[0], 0.0, 0.0)], [])  # meets nobody in its collectives
         os.kill(pids[1], signal.SIGKILL)
-        with pytest.raises(WildrewardError, match="an actor died; the same command continues from the last checkpoint"):
+        with pytest.raises(WildrewardError, match="node died; the same command continues from the last checkpoint"):
             group.call("step", [], [])
         with pytest.raises(RayError):
             ray.get(alone)

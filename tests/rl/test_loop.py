@@ -21,7 +21,7 @@ from rl.models import load_tokenizer, prompt_ids
 from rl.program import improve, run
 from rl.ray_metrics import RayMetrics
 from rl.report import Shown, _samples
-from rl.roles import Roles, Scored
+from rl.roles import Roles, Scored, _get
 from rl.rollout import Sampling
 from rl.scoring import RunScorers
 from tests.browser import requested, screenshot
@@ -67,7 +67,7 @@ def test_a_run_writes_all_it_promises(finished: tuple[DpoSettings, dict[str, Any
         assert all(name in row for row in steps), name
     for row in steps:
         assert row["reward/min"] <= row["reward/p10"] <= row["reward/p50"] <= row["reward/p90"] <= row["reward/max"]
-        assert row["reward/rejected"] < row["reward/chosen"] <= row["reward/max"]
+        assert row["reward/rejected"] < row["reward/chosen"] <= row["reward/max"] + 1e-9  # of a mean
     for role in ("rollout", "scorer", "reference", "learner"):
         assert all(row[f"tokens_per_s/{role}"] > 0 for row in steps)
     assert all(row["staleness"] == 0 for row in steps)
@@ -192,7 +192,7 @@ def test_the_policy_written_is_a_chat_model(finished: tuple[DpoSettings, dict[st
 def test_a_finished_run_is_not_done_again(
     finished: tuple[DpoSettings, dict[str, Any]], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert improve(finished[0], ShareOfE, FewWords) == finished[1]
+    assert improve(finished[0], ShareOfE, FewWords).items() >= finished[1].items()
     assert "already finished" in capsys.readouterr().out
 
 
@@ -283,3 +283,14 @@ def test_dead_engines_and_scorers_are_replaced_and_a_dead_learner_stops_the_run(
     assert again.completions_PG == expected.completions_PG
     assert again.rewards_PG == expected.rewards_PG
     assert {item.version for row in again.completions_PG for item in row} == {1}
+
+
+def test_a_long_wait_is_said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    wait, timeouts = ray.wait, [True]
+
+    def slow_once(refs: list[Any], **options: Any) -> Any:
+        return ([], refs) if timeouts and timeouts.pop() else wait(refs, **options)
+
+    monkeypatch.setattr(ray, "wait", slow_once)
+    assert _get([ray.put(1), ray.put(2)]) == [1, 2]
+    assert "dpo: 2 calls have no answer for 600 s" in capsys.readouterr().out

@@ -40,7 +40,7 @@ class DpoSettings(StageSettings):
     PLACEMENT = WHERE_AND_HOW
 
     policy: str = ""
-    """The starting policy: a Hugging Face causal language model with a chat template (directory or hub id)."""
+    """The starting policy: a Hugging Face causal language model with a chat template (directory, URL or hub id)."""
 
     checkpoint: str = ""
     """The reward model, loaded in the run's own actors: a directory written by `wildreward train`, or any other ordinal
