@@ -10,6 +10,7 @@ The head runs drivers and no work (`--num-cpus=0`, as in cluster.yaml). Only pro
 
 import contextlib
 import os
+import re
 import secrets
 import shutil
 import socket
@@ -28,6 +29,7 @@ from tests.pipelines.label_kills import wait_for
 from wildreward.cli import ROOT
 
 BIN = Path(sys.executable).parent
+RAYS_WORD = re.compile(r"\b(cli|sdk|dashboard_sdk)\.py:\d+ -- ")
 TRIES = 3
 PATIENCE_S = 240.0
 OBJECT_STORE_BYTES = 120 * 2**20
@@ -197,7 +199,8 @@ def finished(job: subprocess.Popen[str], says: str = "", fails: bool = False) ->
 
 
 def last_line(text: str) -> str:
-    return [line for line in text.splitlines() if line.strip()][-1].strip()
+    """The last that the command said, before Ray's word on the job."""
+    return [line for line in text.splitlines() if line.strip() and not RAYS_WORD.search(line)][-1].strip()
 
 
 def bare_checkout(folder: Path, at_home: Sequence[str] = ()) -> Path:

@@ -1,10 +1,10 @@
 """Drills on a simulated cluster: several `ray start` nodes here, every stage a job, nodes killed, jobs stopped.
 
-    python -m tests.benchmarks.cluster_drills [stages storage kills stops together]
+    python -m tests.benchmarks.cluster_drills [stages storage label-kills train-kills dpo-kills stops together]
 
 stages    every stage from a bare checkout, by module or by `wildreward`; what travelled, exit codes, logs
 storage   label, train, evaluate, score, serve and dpo with every path on S3 (moto's server on loopback)
-kills     SIGKILL of a worker node (raylet and all of its workers) during label, train and dpo; each ends right
+...-kills SIGKILL of a worker node (raylet and all of its workers) in the middle of the stage; it ends right
 stops     Ctrl-C at the submission and `ray job stop` during label, train, tune, dpo and run; resubmitted, each ends
 together  label, train, serve and dpo at once on a cluster that has too few CPUs for all
 
@@ -22,7 +22,7 @@ from pathlib import Path
 
 import yaml
 
-from tests.benchmarks.cluster_kills import kills, stops
+from tests.benchmarks.cluster_kills import dpo_kills, label_kills, stops, train_kills
 from tests.cluster_lab import AT_HOME, Lab, lab, report
 from tests.judge_server import Behaviour, judge_server
 from tests.pipelines.label_chats import openai, settings, write_chats
@@ -261,7 +261,9 @@ def together() -> None:
 DRILLS: dict[str, Callable[[], None]] = {
     "stages": stages,
     "storage": storage,
-    "kills": kills,
+    "label-kills": label_kills,
+    "train-kills": train_kills,
+    "dpo-kills": dpo_kills,
     "stops": stops,
     "together": together,
 }

@@ -15,10 +15,16 @@ from tests.pipelines.label_kills import assert_same_run, committed, wait_for
 from tests.ray_jobs import Node, finished, last_line
 
 
-def kills() -> None:
+def label_kills() -> None:
     _killed_while_labelling()
+
+
+def train_kills() -> None:
     _killed_while_training(replaced=False)
     _killed_while_training(replaced=True)
+
+
+def dpo_kills() -> None:
     for role in ("Learner", "RolloutWorker"):
         _killed_while_improving(role)
 
@@ -74,7 +80,8 @@ def _killed_while_training(replaced: bool) -> None:
 
 
 def _killed_while_improving(role: str) -> None:
-    with lab(1.5, 1.5, 1.5) as here:
+    """The actors are on two of three nodes; killed is the one with this role on it."""
+    with lab(1, 1, 1) as here:
         plan = {"steps": 30, "checkpoint_every_steps": 2}
         here.run("dpo", here.improving("whole", **plan))
         job = here.submit("dpo", "--config", here.improving("killed", **plan), job="killed")
