@@ -80,7 +80,8 @@ class Learner:
         """Join the others and take this worker's part of the policy."""
         self.rank, self.world = rank, world
         self._rendezvous.join(rank, world, address, self.settings.device)
-        torch.set_num_threads(threads_of_worker(self.settings.threads))  # Ray sets 1 where less than a CPU is asked for
+        threads = threads_of_worker(self.settings.threads, self.settings.cores_divided)
+        torch.set_num_threads(threads)  # Ray sets 1 where less than a CPU is asked for
         self.engine, self.tokenizer = build(self.settings)
 
     def step(self, pairs: Sequence[TrainPair], monitored: Sequence[Monitored]) -> Timed:

@@ -7,6 +7,11 @@ from wildreward.errors import CheckpointError, UsageError
 from wildreward.fetched import local_copy
 
 
+def threads_here(wanted: int, cores_divided: int = 1) -> int:
+    """CPU threads of an actor on this node: as many as wanted, or its share of the cores (0)."""
+    return wanted or max(1, (os.cpu_count() or 1) // cores_divided)
+
+
 def load_policy(
     path: str, device: str = "cpu", dtype: str = "float32", threads: int = 0, trust_remote_code: bool = False
 ) -> tuple[Any, Any]:
@@ -17,7 +22,7 @@ def load_policy(
 
     from wildreward.onednn_linear import use_onednn
 
-    torch.set_num_threads(threads or os.cpu_count() or 1)  # Ray sets 1 for actors that ask for less than a CPU
+    torch.set_num_threads(threads_here(threads))  # Ray sets 1 for actors that ask for less than a CPU
     logging.disable_progress_bar()
     tokenizer = load_tokenizer(path, trust_remote_code)
     try:

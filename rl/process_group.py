@@ -7,6 +7,8 @@ from typing import Any
 import torch.distributed as dist
 from ray.util import get_node_ip_address
 
+from rl.models import threads_here
+
 Address = tuple[str, int]
 
 
@@ -35,8 +37,8 @@ class Rendezvous:
         dist.init_process_group(backend, store=self._store, rank=rank, world_size=world)
 
 
-def threads_of_worker(wanted: int) -> int:
+def threads_of_worker(wanted: int, cores_divided: int = 1) -> int:
     """CPU threads of this worker: as many as wanted, or its share of the cores of its machine (0). Collective."""
     hosts: list[Any] = [None] * dist.get_world_size()
     dist.all_gather_object(hosts, socket.gethostname())
-    return wanted or max(1, (os.cpu_count() or 1) // hosts.count(socket.gethostname()))
+    return wanted or max(1, threads_here(0, cores_divided) // hosts.count(socket.gethostname()))

@@ -23,10 +23,16 @@ class ReferenceWorker:
 
     @cached_property
     def _policy(self) -> tuple[Any, Any]:
-        from rl.models import load_policy
+        from rl.models import load_policy, threads_here
 
         options = self._options
-        return load_policy(options.policy, options.device, options.dtype, options.threads, options.trust_remote_code)
+        return load_policy(
+            options.policy,
+            options.device,
+            options.dtype,
+            threads_here(options.threads, options.cores_divided),
+            options.trust_remote_code,
+        )
 
     def start(self) -> None:
         _ = self._policy

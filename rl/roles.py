@@ -101,6 +101,7 @@ class Roles:
             settings.threads,
             settings.trust_remote_code,
             settings.max_prompt_tokens + settings.max_new_tokens,
+            settings.cores_divided,
             actor_options(settings, "rollout")["num_gpus"] or 1.0,
         )
         engine, reference = (actor_options(settings, role) | AGAIN | place for role in ("rollout", "reference"))
@@ -274,7 +275,9 @@ def _actor(cls: type, options: dict[str, Any], *args: Any) -> Any:
 def _scorer(settings: DpoSettings, factory: Any, handle: str | None, place: dict[str, Any]) -> Any:
     """A client of a running application takes nothing, and so has no place in the reservation."""
     options = actor_options(settings, "scorer", is_client=handle is not None) | AGAIN
-    return _actor(ScorerWorker, options if handle else options | place, factory, settings.threads)
+    return _actor(
+        ScorerWorker, options if handle else options | place, factory, settings.threads, settings.cores_divided
+    )
 
 
 def _checked(settings: DpoSettings, scorers: RunScorers) -> list[Ask]:

@@ -46,6 +46,7 @@ class EngineOptions:
     threads: int = 0
     trust_remote_code: bool = False
     max_tokens: int = 2048  # prompt and completion together
+    cores_divided: int = 1  # among roles that compute at the same time, where threads is 0
     gpu_share: float = 1.0  # of one GPU's memory; the rest is for other roles
 
 
@@ -69,12 +70,16 @@ class TransformersEngine:
     """
 
     def __init__(self, options: EngineOptions) -> None:
-        from rl.models import load_policy
+        from rl.models import load_policy, threads_here
         from wildreward.cpu_llama import CpuLlama
         from wildreward.decoding import ModelDecoder
 
         self.model, self.tokenizer = load_policy(
-            options.policy, options.device, options.dtype, options.threads, options.trust_remote_code
+            options.policy,
+            options.device,
+            options.dtype,
+            threads_here(options.threads, options.cores_divided),
+            options.trust_remote_code,
         )
         self._ends = end_ids(self.model, self.tokenizer)
         self.decoder = CpuLlama.of(self.model) or ModelDecoder.of(self.model)

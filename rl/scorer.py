@@ -4,7 +4,6 @@ What scores is a checkpoint loaded in the run's own actors, the handle of a runn
 callable, all behind one method (wildreward/scorer.py); the actor around it is the same.
 """
 
-import os
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -12,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from rl.models import threads_here
 from rl.rollout import Timed
 from wildreward.errors import WildrewardError
 from wildreward.pairs import Completion
@@ -40,14 +40,14 @@ class Rewards:
 class ScorerWorker:
     """The Ray actor around a scorer."""
 
-    def __init__(self, factory: ScorerFactory, threads: int) -> None:
-        self._factory, self._threads = factory, threads
+    def __init__(self, factory: ScorerFactory, threads: int, cores_divided: int = 1) -> None:
+        self._factory, self._threads = factory, threads_here(threads, cores_divided)
 
     @cached_property
     def scorer(self) -> Scorer:
         import torch
 
-        torch.set_num_threads(self._threads or os.cpu_count() or 1)
+        torch.set_num_threads(self._threads)
         return self._factory()
 
     def start(self) -> None:

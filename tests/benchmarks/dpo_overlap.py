@@ -2,9 +2,9 @@
 
     python -m tests.benchmarks.dpo_overlap --output /tmp/dpo_overlap --rounds 2
 
-With one thread a role (`--threads 1`), rollouts of the next step have a core while reference and learner have another;
-without overlap one of two cores rests. `all cores`: no overlap, but every role takes all cores in its turn, which is
-the default and what overlap has to beat. The three take turns; prints seconds and processor seconds a step.
+`on` and `off` with one thread a role: rollouts of the next step have a core while reference and learner have another;
+without overlap one of two cores rests. `off, all cores`: every role takes all cores in its turn, which is what overlap
+has to beat. `on, defaults`: overlap with `--threads 0`. They take turns; prints seconds and processor seconds a step.
 """
 
 import argparse
@@ -22,7 +22,7 @@ WAYS: dict[str, dict[str, Any]] = {
     "off": {"staleness": 0, "threads": 1},
     "on": {"staleness": 1, "threads": 1},
     "off, all cores": {"staleness": 0, "threads": 0},
-    "on, all cores": {"staleness": 1, "threads": 0},
+    "on, defaults": {"staleness": 1, "threads": 0},
 }
 
 
@@ -40,7 +40,7 @@ def main() -> None:
             order = list(WAYS) if number % 2 == 0 else list(WAYS)[::-1]
             rounds.append({way: one(given, root, policy_path, way) for way in order})
             print(json.dumps({"round": number, **rounds[-1]}), flush=True)
-    for over, under in (("off", "on"), ("off, all cores", "on"), ("off, all cores", "on, all cores")):
+    for over, under in (("off", "on"), ("off, all cores", "on"), ("off, all cores", "on, defaults")):
         ratios = [round(found[over]["wall_s"] / found[under]["wall_s"], 3) for found in rounds]
         print(f"({over}) / ({under}): median {statistics.median(ratios):.2f} of {ratios}")
 

@@ -1,5 +1,8 @@
 """Every actor of a run is asked for, where the settings say it is to be."""
 
+import os
+
+from rl.models import threads_here
 from rl.placement import actor_options, asks
 from wildreward.settings.dpo import DpoSettings
 
@@ -20,3 +23,12 @@ def test_every_learner_worker_is_asked_for_and_a_lora_policy_needs_no_reference(
         ("learner worker", 3),
     ]
     assert "reference" not in {ask.what for ask in asks(given.model_copy(update={"lora_rank": 8}))}
+
+
+def test_roles_that_compute_at_the_same_time_divide_the_cores() -> None:
+    cores = os.cpu_count() or 1
+    overlapping, in_turn = DpoSettings(staleness=1).cores_divided, DpoSettings(staleness=0).cores_divided
+    assert threads_here(0, in_turn) == cores
+    assert threads_here(0, overlapping) == max(1, cores // 2)
+    assert threads_here(3, overlapping) == 3
+    assert DpoSettings(staleness=1, device="cuda").cores_divided == 1

@@ -258,7 +258,8 @@ class DpoSettings(StageSettings):
     """CPU slots of a learner worker. Default: cpus_per_actor."""
 
     threads: int = Field(default=0, ge=0)
-    """CPU threads of each actor; 0: all cores of its node, as the roles take turns (learner workers share them)."""
+    """CPU threads of each actor; 0: all cores of its node, as the roles take turns (learner workers share them), and
+    half of them where rollouts overlap with learning on CPUs: threads that wait for a core stall all others."""
 
     eval_prompts: int = Field(default=64, ge=2)
     """Held-out prompts."""
@@ -286,6 +287,11 @@ class DpoSettings(StageSettings):
 
     track_project: str = "wildreward"
     """Project (Weights & Biases) or experiment (MLflow) of the run."""
+
+    @property
+    def cores_divided(self) -> int:
+        """Among how many roles that compute at the same time a node's cores are divided."""
+        return 1 + self.staleness if self.device == "cpu" else 1
 
     @model_validator(mode="before")
     @classmethod
