@@ -4,6 +4,7 @@ Both halves of the update are needed: `reload_weights` puts the new weights into
 `reset_prefix_cache` forgets what was computed for shared prompt heads with the old ones.
 """
 
+import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -14,6 +15,8 @@ from wildreward.fetched import local_copy
 
 USED_FRAC = 0.9
 """Of its share of a GPU's memory; vLLM fills what its weights leave with keys and values."""
+KV_GIB = 4
+"""Of keys and values on a CPU."""
 
 
 class ReloadExtension:
@@ -30,8 +33,6 @@ class VllmEngine:
     """A real vLLM engine, on GPU or CPU."""
 
     def __init__(self, options: EngineOptions) -> None:
-        import os
-
         os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")  # the engine lives in this actor
         from vllm import LLM
 
@@ -75,8 +76,11 @@ class VllmEngine:
 
 
 def _memory(options: EngineOptions) -> dict[str, float]:
-    """An engine that shares its GPU with other roles leaves them theirs."""
-    return {"gpu_memory_utilization": USED_FRAC * min(1.0, options.gpu_share)} if options.device == "cuda" else {}
+    """An engine that shares its GPU with other roles leaves them theirs. On a CPU it takes VLLM_CPU_KVCACHE_SPACE GiB
+    for keys and values: vLLM would want nine tenths of the machine's memory, and not start where others use it."""
+    if options.device == "cuda":
+        return {"gpu_memory_utilization": USED_FRAC * min(1.0, options.gpu_share)}
+    return {"kv_cache_memory_bytes": int(float(os.environ.get("VLLM_CPU_KVCACHE_SPACE") or KV_GIB) * 2**30)}
 
 
 def pack_output_layer(model: Any) -> None:
