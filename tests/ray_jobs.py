@@ -100,9 +100,7 @@ class JobCluster:
             f"--system-config={QUICK_TO_NOTICE}",
         ]  # fmt: skip
         try:
-            self.head = head = self._start(options, {})
-            wait_for(lambda: head.ended or listens(self.dashboard), "the dashboard", PATIENCE_S)
-            assert not head.ended, head.process.communicate()[0]
+            self._start_head(options)
             for cpus in self.workers_cpus:
                 self.add({"CPU": cpus})
             wait_for(self._takes_jobs, "the agent that starts jobs", PATIENCE_S)
@@ -110,6 +108,19 @@ class JobCluster:
             self.__exit__()
             raise
         return self
+
+    def _start_head(self, options: Sequence[str]) -> None:
+        """On a busy machine Ray's own processes may wait too little for one another at the first try."""
+        for _ in range(TRIES):
+            self.head = head = self._start(options, {})
+            wait_for(partial(self._answers, head), "the dashboard", PATIENCE_S)
+            if not head.ended:
+                return
+            said = head.process.communicate()[0]
+        raise AssertionError(said)
+
+    def _answers(self, head: Node) -> bool:
+        return head.ended or listens(self.dashboard)
 
     def __exit__(self, *error: Any) -> None:
         for node in [*self.workers, *([self.head] if self.head else [])]:

@@ -22,9 +22,12 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Count[str]:
         def __init__(self, name: str, _: str, tag_keys: tuple[str, ...], boundaries: Any = None) -> None:
             self.name, self.tag_keys = name.removeprefix("wildreward_label_"), tag_keys
 
+        def set_default_tags(self, tags: dict[str, str]) -> None:
+            self.default = tags
+
         def inc(self, value: float, tags: dict[str, str]) -> None:
-            assert set(tags) == set(self.tag_keys)  # Ray refuses any other
-            told = [f"{key}={tags[key]}" for key in self.tag_keys if key != "judge"]
+            assert {*tags, *self.default} == set(self.tag_keys)  # Ray refuses any other
+            told = [f"{key}={tags[key]}" for key in self.tag_keys if key not in ("judge", *self.default)]
             found[" ".join([self.name, *told])] += int(value)
 
         observe = inc

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,7 +28,8 @@ def test_the_handle_gives_the_rewards_of_the_model_and_its_absence_is_told(start
     checkpoint = tiny_checkpoint(tmp_path / "reward")
     prompts_file(tmp_path)
     given = settings(tmp_path, policy=str(start), steps=1, checkpoint="", handle=APP, cpus_per_actor=0.25)
-    serving = ServeSettings(checkpoint=str(checkpoint), port=0, app_name=APP, cpus_per_replica=0.5, too_long="reject")
+    common: dict[str, Any] = {"app_name": APP, "route_prefix": f"/{APP}", "cpus_per_replica": 0.5}
+    serving = ServeSettings(checkpoint=str(checkpoint), port=0, too_long="reject", **common)
     start_serving(serving)
     try:
         run(given)
