@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ray import serve as ray_serve
 
 from rl.lines import read_lines
 from rl.program import run
@@ -37,7 +38,8 @@ def test_the_handle_gives_the_rewards_of_the_model_and_its_absence_is_told(start
             run(given.model_copy(update={"eval_handle": APP, "output": str(tmp_path / "twice")}))
         a_text_that_is_refused()
     finally:
-        stop(APP)
+        others = set(ray_serve.status().applications) - {APP}
+        ray_serve.delete(APP) if others else stop(APP)  # stop takes Serve with it, where another test still uses it
     model = RewardModel.load(checkpoint)
     for row in read_lines(Path(given.output) / "samples.jsonl"):
         written = [item for item in row["completions"] if item["text"]]
