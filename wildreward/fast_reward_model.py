@@ -44,7 +44,7 @@ class FastRewardModel(RewardModel):
     def score_encoded(self, items: Sequence[Encoded], batch_tokens: int = 8192) -> list[Score]:
         side_by_side = torch.get_num_threads() if self.on_cpu else 1
         ids = [item.input_ids for item in items]
-        if self._bert is not None:
+        if self._bert is not None and side_by_side > 1:
             batch_tokens = min(batch_tokens, max(MIN_PASS, sum(map(len, ids)) // (side_by_side * PIECES)))
         passes = list(self._passes(ids, batch_tokens))
         scores: dict[int, Score] = {}
