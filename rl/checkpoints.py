@@ -110,14 +110,10 @@ def _whole(final: str) -> Iterator[str]:
     folder, name = final.rsplit("/", 1)
     temporary = f"{folder}/.{name}.tmp"
     storage.remove(temporary)
-    Path(_plain(temporary)).mkdir(parents=True)
+    Path(storage.plain(temporary)).mkdir(parents=True)
     yield temporary
     storage.remove(final)
-    os.replace(_plain(temporary), _plain(final))
-
-
-def _plain(path: str) -> str:
-    return path.removeprefix("file://")
+    os.replace(storage.plain(temporary), storage.plain(final))
 
 
 def _check_policy(directory: str) -> None:
@@ -133,7 +129,7 @@ def _check_policy(directory: str) -> None:
 def staged(directory: str) -> Iterator[Path]:
     """A local directory to write into. Where `directory` is a URL its files are uploaded when the block ends."""
     if storage.is_local(directory):
-        path = Path(_plain(directory))
+        path = Path(storage.plain(directory))
         path.mkdir(parents=True, exist_ok=True)
         yield path
         return
@@ -146,7 +142,7 @@ def staged(directory: str) -> Iterator[Path]:
 def fetched(directory: str) -> Iterator[Path]:
     """The directory to read from; of a URL a local copy, for as long as the block lasts."""
     if storage.is_local(directory):
-        yield Path(_plain(directory))
+        yield Path(storage.plain(directory))
         return
     with tempfile.TemporaryDirectory(prefix="wildreward-checkpoint-") as made:
         storage.copy_directory(directory, made)
@@ -160,11 +156,11 @@ def publish_policy(checkpoint: str, output: str, name: str = POLICY) -> str:
         storage.remove(final)
         storage.copy_directory(source, final)
         return final
-    temporary, old = Path(_plain(output), f".{name}.tmp"), Path(_plain(output), f".{name}.old")
+    temporary, old = Path(storage.plain(output), f".{name}.tmp"), Path(storage.plain(output), f".{name}.old")
     shutil.rmtree(temporary, ignore_errors=True)
-    shutil.copytree(_plain(source), temporary)
-    if Path(_plain(final)).exists():
-        os.replace(_plain(final), old)
-    os.replace(temporary, _plain(final))
+    shutil.copytree(storage.plain(source), temporary)
+    if Path(storage.plain(final)).exists():
+        os.replace(storage.plain(final), old)
+    os.replace(temporary, storage.plain(final))
     shutil.rmtree(old, ignore_errors=True)
     return final

@@ -24,7 +24,7 @@ class Lines:
         self._path, self._remote = path, not storage.is_local(path)
         self._directory = tempfile.TemporaryDirectory(prefix="wildreward-lines-") if self._remote else None
         name = path.rsplit("/", 1)[-1]
-        self._file = Path(self._directory.name, name) if self._directory else Path(path.removeprefix("file://"))
+        self._file = Path(self._directory.name, name) if self._directory else Path(storage.plain(path))
         self._next_upload, self._uploaded = 0.0, True
         self._file.parent.mkdir(parents=True, exist_ok=True)
         self.last_step = self._keep_until(step)

@@ -47,7 +47,7 @@ class Recorder:
         self._steps, self._table, self._finished = settings.steps, LiveTable(COLUMNS), False
         self._board = storage.join(output, "tensorboard")
         self._made = None if storage.is_local(output) else tempfile.TemporaryDirectory(prefix="wildreward-board-")
-        place = self._made.name if self._made else self._board.removeprefix("file://")
+        place = self._made.name if self._made else storage.plain(self._board)
         self._events = SummaryWriter(place, purge_step=step + 1)
         self._ray = RayMetrics(output)
         self._trackers: list[Sink] = trackers.open_all(settings, output)

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from rl.base_weights import BaseWeights
-from wildreward.policy_lora import merged, parts
+from wildreward.policy_lora import by_weight, merged
 
 Bucket = Mapping[str, tuple[str, Any]]
 """Parameter name -> (torch dtype name, array)."""
@@ -77,7 +77,7 @@ def tensors(weights: Weights) -> Iterator[tuple[str, Tensor]]:
     if weights.adapter is None:
         yield from travelled(weights)
         return
-    adapters, base = _adapters(weights), BaseWeights(weights.adapter.policy)
+    adapters, base = by_weight(travelled(weights)), BaseWeights(weights.adapter.policy)
     for name in base.names():
         yield name, _with_adapter(base.read(name), adapters.get(name), weights.adapter.scale)
 
@@ -88,7 +88,7 @@ def changed(weights: Weights) -> Iterator[tuple[str, Tensor]]:
         yield from travelled(weights)
         return
     base = BaseWeights(weights.adapter.policy)
-    for name, sides in _adapters(weights).items():
+    for name, sides in by_weight(travelled(weights)).items():
         yield name, _with_adapter(base.read(name), sides, weights.adapter.scale)
 
 
@@ -141,15 +141,6 @@ def travelled(weights: Weights) -> Iterator[tuple[str, Tensor]]:
     for bucket in weights.buckets:
         for name, value in _here(bucket).items():
             yield name, _tensor(*value)
-
-
-def _adapters(weights: Weights) -> dict[str, dict[str, Tensor]]:
-    """Adapted weight -> its A and B."""
-    found: dict[str, dict[str, Tensor]] = {}
-    for name, tensor in travelled(weights):
-        weight, side = parts(name) or (name, "")
-        found.setdefault(weight, {})[side] = tensor
-    return found
 
 
 def _with_adapter(weight: Tensor, sides: Mapping[str, Tensor] | None, scale: float) -> Tensor:

@@ -315,7 +315,7 @@ def _publish(hf: Path, target: str, adjust: Callable[[Path], None] | None = None
     from train.saving import writing
 
     local = storage.is_local(target)
-    with writing(target, Path(target.removeprefix("file://")).parent if local else tempfile.gettempdir()):
+    with writing(target, Path(storage.plain(target)).parent if local else tempfile.gettempdir()):
         copy_checkpoint(hf, target, adjust)
 
 

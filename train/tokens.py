@@ -274,7 +274,7 @@ def _tables(directory: str, names: Sequence[str]) -> Iterator[pa.Table]:
     for name in names:
         path = storage.join(directory, name)
         if storage.is_local(path):
-            yield pa.ipc.open_file(pa.memory_map(path.removeprefix("file://"))).read_all()
+            yield pa.ipc.open_file(pa.memory_map(storage.plain(path))).read_all()
         else:
             yield _fetched(path)
 

@@ -97,7 +97,7 @@ def _hub_errors(name: str) -> Iterator[None]:
 
 def copy_checkpoint(source: Path, target: str, adjust: Callable[[Path], None] | None = None) -> None:
     """Copy a directory: complete under another name first, changed there by `adjust`, then renamed or uploaded."""
-    final = Path(target.removeprefix("file://")) if storage.is_local(target) else None
+    final = Path(storage.plain(target)) if storage.is_local(target) else None
     if final:
         final.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=final and final.parent, prefix=".publish-") as temporary:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from wildreward.batching import runs
-from wildreward.decoding import READ_TOKENS, Ids, full_attention
+from wildreward.decoding import READ_TOKENS_CPU, Ids, full_attention
 from wildreward.forked_cache import ForkedCache
 from wildreward.packed_linear import PackedLinear, can_pack
 
@@ -70,7 +70,7 @@ class CpuLlama:
         lengths = [len(ids) for ids in prompts]
         self.cache = ForkedCache(len(self.layers), lengths, completions, max_new_tokens)
         self.turns_LD = self._turns(max(lengths) + max_new_tokens)
-        groups = runs(lengths, READ_TOKENS["cpu"])
+        groups = runs(lengths, READ_TOKENS_CPU)
         last_PV = torch.cat([self._read([prompts[i] for i in group], group[0]) for group in groups])
         return last_PV.repeat_interleave(completions, 0)
 

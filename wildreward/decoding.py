@@ -21,7 +21,7 @@ from wildreward.forked_cache import moved
 from wildreward.row_cache import RowCache, Rows
 from wildreward.sampling import draw, uniforms
 
-READ_TOKENS = {"cpu": 512}
+READ_TOKENS_CPU = 512
 """Padded prompt tokens of one forward pass: beyond, a CPU gains nothing and pads more."""
 READ_TOKENS_ELSEWHERE = 16384
 
@@ -124,7 +124,7 @@ class ModelDecoder:
         cache = RowCache(self.layers, len(prompts), completions, width, width + max_new_tokens)
         self.rows = Rows.of([len(ids) for ids in prompts], completions, cache, self.model.dtype, self.device)
         first: list[Tensor | None] = [None] * len(prompts)
-        limit = READ_TOKENS.get(self.device.type, READ_TOKENS_ELSEWHERE)
+        limit = READ_TOKENS_CPU if self.device.type == "cpu" else READ_TOKENS_ELSEWHERE
         for group in token_batches([len(ids) for ids in prompts], limit):
             cache.read(group)
             logits_gV = self._read([prompts[index] for index in group], cache)

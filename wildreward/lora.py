@@ -42,16 +42,30 @@ def head_name(backbone: nn.Module) -> str:
 def adapter_config(settings: TrainSettings) -> Any:
     from peft import LoraConfig
 
-    targets = settings.lora_targets
     return LoraConfig(
         task_type="SEQ_CLS",
         r=settings.lora_rank,
         lora_alpha=settings.lora_alpha,
         lora_dropout=settings.lora_dropout,
-        target_modules=targets[0] if targets == ALL_LINEAR else list(targets),
+        target_modules=target_modules(settings.lora_targets),
         exclude_modules=rf"({'|'.join(HEAD_NAMES)})(\..*)?",
         base_model_name_or_path=settings.backbone,
     )
+
+
+def target_modules(targets: tuple[str, ...]) -> str | list[str]:
+    """The layers that adapters go into, as peft wants them."""
+    return targets[0] if targets == ALL_LINEAR else list(targets)
+
+
+def inject(model: nn.Module, config: Any, seed: int) -> None:
+    """Put adapters into a model, in place: they alone are trained."""
+    from peft import inject_adapter_in_model
+
+    torch.manual_seed(seed)  # the same adapter on every rank and at every ZeRO stage
+    inject_adapter_in_model(config, model)
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_("lora_" in name)
 
 
 def check_targets(settings: TrainSettings, config: Any) -> None:
@@ -83,13 +97,8 @@ def refuse_unknown_targets(model: nn.Module, targets: Sequence[str], head: str, 
 
 def add_adapter(model: OrdinalModel, settings: TrainSettings) -> None:
     """Put adapters into the backbone, in place: they, the head and the cutpoints are trained, the rest is frozen."""
-    from peft import inject_adapter_in_model
-
     backbone = model.backbone
-    torch.manual_seed(settings.seed)  # the same adapter on every rank and at every ZeRO stage
-    inject_adapter_in_model(adapter_config(settings), backbone)
-    for name, parameter in backbone.named_parameters():
-        parameter.requires_grad_("lora_" in name)
+    inject(backbone, adapter_config(settings), settings.seed)
     getattr(backbone, head_name(backbone)).requires_grad_(True)
 
 

@@ -4,7 +4,7 @@ The base stays as it is, so the policy with its adapters off is the starting pol
 Source: Hu et al. 2021, arXiv 2106.09685; the implementation is peft's.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from wildreward.fetched import described
-from wildreward.lora import ALL_LINEAR, NAME, refuse_unknown_targets
+from wildreward.lora import ALL_LINEAR, NAME, inject, refuse_unknown_targets, target_modules
 
 
 class LoraSettings(Protocol):
@@ -36,12 +36,11 @@ class LoraSettings(Protocol):
 def adapter_config(settings: LoraSettings) -> Any:
     from peft import LoraConfig
 
-    targets = settings.lora_targets
     return LoraConfig(
         task_type="CAUSAL_LM",
         r=settings.lora_rank,
         lora_alpha=settings.lora_alpha,
-        target_modules=targets[0] if targets == ALL_LINEAR else list(targets),
+        target_modules=target_modules(settings.lora_targets),
         base_model_name_or_path=settings.policy,
     )
 
@@ -65,12 +64,7 @@ def check_targets(settings: LoraSettings) -> None:
 
 def add_adapter(model: nn.Module, settings: LoraSettings) -> None:
     """Put adapters into the policy, in place: they are trained, the rest is frozen. At first they change nothing."""
-    from peft import inject_adapter_in_model
-
-    torch.manual_seed(settings.seed)  # the same adapter on every rank and at every ZeRO stage
-    inject_adapter_in_model(adapter_config(settings), model)
-    for name, parameter in model.named_parameters():
-        parameter.requires_grad_("lora_" in name)
+    inject(model, adapter_config(settings), settings.seed)
 
 
 @contextmanager
@@ -100,6 +94,16 @@ def parts(name: str) -> tuple[str, str] | None:
     return (f"{module}.weight", side) if found else None
 
 
+def by_weight(tensors: Iterable[tuple[str, Tensor]]) -> dict[str, dict[str, Tensor]]:
+    """Adapted weight -> its A and B, of all adapters among these parameters."""
+    found: dict[str, dict[str, Tensor]] = {}
+    for name, tensor in tensors:
+        if adapted := parts(name):
+            weight, side = adapted
+            found.setdefault(weight, {})[side] = tensor
+    return found
+
+
 def merged(weight_OI: Tensor, a_RI: Tensor, b_OR: Tensor, scaling: float) -> Tensor:
     """The weight with its adapter in it, in the weight's own precision; R rank, O and I the layer's width.
 
@@ -112,14 +116,8 @@ def merged(weight_OI: Tensor, a_RI: Tensor, b_OR: Tensor, scaling: float) -> Ten
 
 def merged_state(state: Mapping[str, Tensor], scaling: float) -> dict[str, Tensor]:
     """From the state of a policy with adapters that of a plain one, under its own names."""
-    adapters: dict[str, dict[str, Tensor]] = {}
-    plain: dict[str, Tensor] = {}
-    for name, tensor in state.items():
-        if (found := parts(name)) is None:
-            plain[name.replace(".base_layer.", ".")] = tensor
-        else:
-            adapters.setdefault(found[0], {})[found[1]] = tensor
-    for name, sides in adapters.items():
+    plain = {name.replace(".base_layer.", "."): tensor for name, tensor in state.items() if parts(name) is None}
+    for name, sides in by_weight(state.items()).items():
         plain[name] = merged(plain[name], sides["A"], sides["B"], scaling)
     return plain
 

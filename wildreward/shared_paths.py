@@ -57,7 +57,7 @@ def require_shared(stage: str, settings: StageSettings, here_only: Collection[st
 
 def sight_of(path: str) -> str:
     """What a path shows, alike wherever it is the same: a file's size, or the first names in a directory."""
-    inner = path.removeprefix("file://")
+    inner = storage.plain(path)
     while any(sign in inner for sign in "*?["):
         inner = os.path.dirname(inner)
     try:

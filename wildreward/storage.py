@@ -36,6 +36,15 @@ def filesystem(path: str) -> tuple[Any, str]:
         raise UsageError(f"{path}: {error}") from None
 
 
+def plain(path: str) -> str:
+    """A local path as the system takes it.
+
+    >>> plain("file:///tmp/a"), plain("runs/a")
+    ('/tmp/a', 'runs/a')
+    """
+    return path.removeprefix("file://")
+
+
 def is_local(path: str) -> bool:
     return "://" not in path or path.startswith("file://")
 

@@ -16,6 +16,7 @@ from wildreward import storage
 from wildreward.errors import UsageError, WildrewardError
 from wildreward.fetched import described, is_url, weight_bytes
 from wildreward.minilm import model_directory
+from wildreward.run_directory import DONE
 from wildreward.settings.base import NOT_PATHS, PATH_FIELDS, WRITTEN_PATH_FIELDS, StageSettings
 
 STATE_BYTES_PER_WEIGHT = 12
@@ -49,7 +50,8 @@ def check_places(settings: StageSettings) -> None:
     for place in places(settings):
         if place.written and not place.path.startswith("hf://"):  # there every write is a commit
             check_writable(place)
-    if settings.output and storage.is_local(settings.output) and not storage.exists(f"{settings.output}/done.json"):
+    output = settings.output
+    if output and storage.is_local(output) and not storage.exists(storage.join(output, DONE)):
         check_room(settings)
 
 
@@ -69,7 +71,7 @@ def check_writable(place: Place) -> None:
 
 def nearest_directory(path: str) -> Path:
     """The directory itself, or the closest above it that is there. Raises NotADirectoryError."""
-    wanted = Path(os.path.abspath(path.removeprefix("file://")))
+    wanted = Path(os.path.abspath(storage.plain(path)))
     nearest = next(folder for folder in (wanted, *wanted.parents) if folder.exists())
     if not nearest.is_dir():
         raise NotADirectoryError(f"{nearest} is a file")

@@ -63,7 +63,7 @@ class Wandb:
         import wandb
 
         self.run_id = run_id or secrets.token_hex(4)
-        directory = output.removeprefix("file://") if storage.is_local(output) else None
+        directory = storage.plain(output) if storage.is_local(output) else None
         if directory:
             os.makedirs(directory, exist_ok=True)  # wandb would write elsewhere
         try:

@@ -2,6 +2,7 @@
 reads clock and processor time at every step.
 """
 
+import argparse
 import json
 import threading
 import time
@@ -75,6 +76,35 @@ def run_settings(directory: Path, policy_path: Path, items: Sequence[Messages], 
         "sample_every_steps": 10_000,
     }
     return DpoSettings.model_validate(values | given)
+
+
+def step_settings(root: Path, policy_path: Path, given: argparse.Namespace, **more: Any) -> DpoSettings:
+    """A run of `given.warm + given.steps` steps in a new directory below `root`; see `size_arguments`."""
+    return run_settings(
+        root / f"run_{time.time_ns()}",
+        policy_path,
+        prompts(policy_path, given.prompts * (given.warm + given.steps), given.prompt_tokens),
+        steps=given.warm + given.steps,
+        prompts_per_step=given.prompts,
+        completions_per_prompt=given.completions,
+        max_new_tokens=given.tokens,
+        max_prompt_tokens=given.prompt_tokens,
+        rollout_batch_prompts=given.prompts,
+        lr=1e-5,
+        **more,
+    )
+
+
+def size_arguments(parser: argparse.ArgumentParser, steps: int, warm: int) -> None:
+    """Where to write, and how large the policy and its steps are; `steps` and `warm` are the defaults."""
+    parser.add_argument("--output", required=True)
+    parser.add_argument("--shape", default="14m", choices=list(SHAPES))
+    parser.add_argument("--prompts", type=int, default=8, help="prompts a step")
+    parser.add_argument("--completions", type=int, default=4)
+    parser.add_argument("--tokens", type=int, default=64)
+    parser.add_argument("--prompt-tokens", type=int, default=128)
+    parser.add_argument("--steps", type=int, default=steps)
+    parser.add_argument("--warm", type=int, default=warm)
 
 
 @dataclass

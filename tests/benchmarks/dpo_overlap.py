@@ -11,11 +11,10 @@ import argparse
 import json
 import os
 import statistics
-import time
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks.dpo_material import Watch, policy, prompts, run_settings
+from tests.benchmarks.dpo_material import Watch, policy, size_arguments, step_settings
 from tests.rl.tiny import ShareOfE
 
 WAYS: dict[str, dict[str, Any]] = {
@@ -48,19 +47,7 @@ def main() -> None:
 def one(given: argparse.Namespace, root: Path, policy_path: Path, way: str) -> dict[str, float]:
     from rl.program import improve
 
-    settings = run_settings(
-        root / f"run_{time.time_ns()}",
-        policy_path,
-        prompts(policy_path, given.prompts * (given.warm + given.steps), given.prompt_tokens),
-        steps=given.warm + given.steps,
-        prompts_per_step=given.prompts,
-        completions_per_prompt=given.completions,
-        max_new_tokens=given.tokens,
-        max_prompt_tokens=given.prompt_tokens,
-        rollout_batch_prompts=given.prompts,
-        lr=1e-5,
-        **WAYS[way],
-    )
+    settings = step_settings(root, policy_path, given, **WAYS[way])
     with Watch(Path(settings.output, "metrics.jsonl")) as watch:
         improve(settings, ShareOfE)
     wall, processor = watch.per_step(given.warm)
@@ -69,14 +56,7 @@ def one(given: argparse.Namespace, root: Path, policy_path: Path, way: str) -> d
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", required=True)
-    parser.add_argument("--shape", default="14m")
-    parser.add_argument("--prompts", type=int, default=8, help="prompts a step")
-    parser.add_argument("--completions", type=int, default=4)
-    parser.add_argument("--tokens", type=int, default=64)
-    parser.add_argument("--prompt-tokens", type=int, default=128)
-    parser.add_argument("--steps", type=int, default=8)
-    parser.add_argument("--warm", type=int, default=2)
+    size_arguments(parser, steps=8, warm=2)
     parser.add_argument("--rounds", type=int, default=2)
     return parser.parse_args()
 
