@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from serve.schema import RequestError, ScoreRequest
 from serve.tokens import token_digests
+from wildreward.cpu_memory import keep_freed_memory
 from wildreward.errors import CheckpointError, WildrewardError
 from wildreward.fetched import described, has_weights
 from wildreward.settings.serve import ServeSettings
@@ -48,15 +49,16 @@ def check_files(settings: ServeSettings) -> None:
 
 def load_model(settings: ServeSettings) -> Any:
     """The checkpoint on this process's device, with a replica's number of threads. Raises CheckpointError."""
+    if settings.engine == "vllm":
+        from serve.vllm_engine import reward_model_without_weights
+
+        return reward_model_without_weights(settings)
+    keep_freed_memory()
     import torch
 
     from wildreward.chat_template import read_chat_template
     from wildreward.fast_reward_model import FastRewardModel
 
-    if settings.engine == "vllm":
-        from serve.vllm_engine import reward_model_without_weights
-
-        return reward_model_without_weights(settings)
     torch.set_num_threads(settings.threads_per_replica)
     return FastRewardModel.load(
         settings.checkpoint,

@@ -22,12 +22,6 @@ def can_pack(weight: Tensor) -> bool:
     return weight.dtype == torch.float32 or in_bf16
 
 
-def matmul_transposed(a: Tensor, b: Tensor) -> Tensor:
-    """a b^T by the same kernels: (M, K), (N, K) -> (M, N)."""
-    product: Tensor = _linear(a, b, None, "none", [], "")
-    return product
-
-
 class PackedLinear(nn.Module):
     """Stands in for nn.Linear when weights no longer change, and does what follows in one pass."""
 

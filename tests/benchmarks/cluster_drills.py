@@ -63,7 +63,7 @@ def _agree(here: Lab) -> str:
 
 
 def _train(here: Lab) -> str:
-    config = here.training("train", here.out("label"), max_steps=6)
+    config = here.training("train", here.out("label"), max_steps=60)
     return here.run("train", config, says="asks for 1 training worker")
 
 

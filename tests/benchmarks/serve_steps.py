@@ -49,13 +49,13 @@ def steps(checkpoint: Path, dtype: str, items: Sequence[Encoded]) -> dict[str, C
         "plain, text by text": lambda: scores_of(plain, items, 1),
         "plain, padded to 4096 tokens": lambda: scores_of(plain, items, 4096),
         "packed linear layers": lambda: scores_of(packed, items, 1),
-        "+ fused, last layer's first token": lambda: without_own_attention(lambda: scores_of(fast, items, 1)),
-        "+ attention head by head": lambda: scores_of(fast, items, 1),
+        "+ fused, last layer's first token": lambda: without_convolutions(lambda: scores_of(fast, items, 1)),
+        "+ attention of long texts as convolutions": lambda: scores_of(fast, items, 1),
         "+ batches of 1024 without padding": lambda: scores_of(fast, items, 1024),
     }
 
 
-def without_own_attention(run: Callable[[], list[float]]) -> list[float]:
+def without_convolutions(run: Callable[[], list[float]]) -> list[float]:
     long = cpu_bert.LONG
     cpu_bert.LONG = 10**9
     try:
