@@ -57,8 +57,17 @@ def test_gradients_accumulated_over_micro_batches_and_recomputed_equal_those_of_
     parts = learner_of(given.model_copy(update={"micro_batch_tokens": 1, "gradient_checkpointing": True}))
     one, other = (each.step(pairs(each), []).value for each in (whole, parts))
     assert one["grad_norm"] == pytest.approx(other["grad_norm"], rel=1e-4)
-    for name, tensor in state(whole).items():
-        torch.testing.assert_close(tensor, state(parts)[name], rtol=0, atol=1e-5)
+    gradients, others = (torch.cat(momenta(each)) for each in (whole, parts))
+    assert gradients.abs().max() > 0
+    torch.testing.assert_close(gradients, others, rtol=1e-3, atol=float(1e-5 * gradients.abs().max()))
+
+
+def momenta(learner: Learner) -> list[torch.Tensor]:
+    """Adam's first ones: after one step the gradient times a constant. Weights would not do, as Adam divides each
+    gradient by its own size: of one that is next to nothing, the last bits decide."""
+    found = [state["exp_avg"].flatten() for state in learner.engine.optimizer.state.values()]
+    assert sum(map(len, found)) >= sum(parameter.numel() for parameter in learner.engine.parameters())
+    return found
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
