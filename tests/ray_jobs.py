@@ -16,6 +16,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -132,7 +133,9 @@ class JobCluster:
         amounts = [f"--num-cpus={resources.get('CPU', 0):g}", f"--num-gpus={resources.get('GPU', 0):g}"]
         there = self._alive()
         for _ in range(TRIES):
-            node = self._start([f"--address={self.gcs_address}", *amounts], resources)
+            # A directory of its own: each node unpacks a job's working directory anew, over what another would read.
+            own = tempfile.mkdtemp(prefix="node", dir=self.folder)
+            node = self._start([f"--address={self.gcs_address}", f"--temp-dir={own}", *amounts], resources)
             wait_for(partial(self._joined, node, there), "a node", PATIENCE_S)
             if not node.ended:
                 self.workers.append(node)

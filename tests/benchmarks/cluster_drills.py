@@ -15,6 +15,7 @@ should be. Minutes each; ends only processes that it started.
 import argparse
 import contextlib
 import json
+import signal
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -33,6 +34,8 @@ from tests.ray_jobs import finished, free_port, last_line
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("drills", nargs="*", default=list(DRILLS))
+    # What a script's shell starts with `&` ignores Ctrl-C, and so would every submission.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     for name in parser.parse_args().drills:
         DRILLS[name]()
 
@@ -202,7 +205,12 @@ def storage() -> None:
         finished(here.cluster.submit(*serve, job="serve"), "It stays in the cluster")
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/v1/model", timeout=30) as answer:
             report("storage serve", model=json.load(answer)["id"])
-        given = {"checkpoint": checkpoint, "policy": "s3://drill/policy", "input": [f"{outputs['label']}/wildfb/train"]}
+        given = {
+            "checkpoint": checkpoint,
+            "policy": "s3://drill/policy",
+            "input": [f"{outputs['label']}/wildfb/train"],
+            "max_unknown_tokens_frac": 1,
+        }
         dpo = here.improving("dpo", output="s3://drill/dpo", **given)
         report("storage dpo", said=last_line(here.run("dpo", dpo)))
 

@@ -131,11 +131,11 @@ def wait_for_step(output: Path, step: int, job: subprocess.Popen[str]) -> None:
 
 
 def stops() -> None:
-    with lab(2, 2) as here, judge_server(Behaviour(latency_s=0.2)) as server:
+    with lab(2, 2) as here, judge_server(Behaviour(latency_s=1.0)) as server:
         chats = write_chats(here.folder / "chats", files=4, rows=60)
         given = settings(chats, here.out("label"), **openai(server.url)).model_dump(mode="json")
         blocks = here.out("label") / ".state" / "checkpoint"
-        _stopped(here, "label", here.config("label", **given), lambda: len(committed(blocks)) >= 3)
+        _stopped(here, "label", here.config("label", **given), lambda: len(committed(blocks)) >= 1)
         rows_of = here.out("label")
         train = here.training("train", rows_of, max_steps=60, evaluate_every_steps=3)
         _stopped(here, "train", train, lambda: saved_step(here.out("train")) >= 9)
@@ -144,7 +144,7 @@ def stops() -> None:
         space = {"head": ["coral", "independent"]}
         tune = here.config("tune", input=[str(rows_of)], base=base, space=space, max_concurrent_trials=1)
         _stopped(here, "tune", tune, lambda: bool(list(here.out("tune").glob("trials/*/evaluations*"))))
-        dpo = here.improving("dpo", steps=30, checkpoint_every_steps=2)
+        dpo = here.improving("dpo", steps=200, checkpoint_every_steps=2)
         _stopped(here, "dpo", dpo, (here.out("dpo") / "checkpoints" / "step_000004").exists)
         run = here.pipeline("run", steps=60)
         trained = here.out("run")
@@ -169,11 +169,16 @@ def _stopped(here: Lab, stage: str, config: Path, far_enough: Callable[[], bool]
     wait_for(lambda: far_enough() or job.poll() is not None, f"{stage} on its way", seconds=240)
     assert job.poll() is None, job.communicate()[0]
     job.send_signal(signal.SIGINT)
-    job.communicate()
-    assert "RUNNING" in here.cluster.job("status", f"{stage}-first").upper()
+    job.communicate(timeout=30)
+    _has_status(here, f"{stage}-first", "RUNNING")
     begun = time.monotonic()
     here.cluster.job("stop", f"{stage}-first")
     stopped_s = round(time.monotonic() - begun, 1)
-    assert "STOPPED" in here.cluster.job("status", f"{stage}-first").upper()
+    _has_status(here, f"{stage}-first", "STOPPED")
     log = finished(submit(f"{stage}-second"))
     report(f"{stage} stopped", stop_s=stopped_s, again_s=round(time.monotonic() - begun, 1), said=last_line(log))
+
+
+def _has_status(here: Lab, job: str, status: str) -> None:
+    said = here.cluster.job("status", job)
+    assert status in said.upper(), f"{said}\n{here.cluster.job('logs', job)}"
