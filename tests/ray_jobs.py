@@ -84,6 +84,9 @@ class JobCluster:
         self.head: Node | None = None
         self.token = secrets.token_hex(32)
         """Of this cluster alone: without one `ray start` takes a token from the home directory, and clients may not."""
+        self._nodes = tempfile.TemporaryDirectory(prefix="nodes", ignore_cleanup_errors=True)
+        """A directory of its own for each worker node: it unpacks a job's working directory anew, over what another
+        would read. Not below `folder`, as a socket's path has at most 107 bytes."""
 
     @property
     def address(self) -> str:
@@ -126,6 +129,7 @@ class JobCluster:
     def __exit__(self, *error: Any) -> None:
         for node in [*self.workers, *([self.head] if self.head else [])]:
             self.kill(node)
+        self._nodes.cleanup()
 
     def add(self, resources: Mapping[str, float]) -> Node:
         """A worker node of these resources; returns when it is part of the cluster. One by one: two that start at once
@@ -133,8 +137,7 @@ class JobCluster:
         amounts = [f"--num-cpus={resources.get('CPU', 0):g}", f"--num-gpus={resources.get('GPU', 0):g}"]
         there = self._alive()
         for _ in range(TRIES):
-            # A directory of its own: each node unpacks a job's working directory anew, over what another would read.
-            own = tempfile.mkdtemp(prefix="node", dir=self.folder)
+            own = tempfile.mkdtemp(prefix="", dir=self._nodes.name)
             node = self._start([f"--address={self.gcs_address}", f"--temp-dir={own}", *amounts], resources)
             wait_for(partial(self._joined, node, there), "a node", PATIENCE_S)
             if not node.ended:
