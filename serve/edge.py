@@ -31,7 +31,7 @@ CONTROLLER_OPTIONS = {
         }
     }
 }
-"""For `serve.start`; serve/deploy.yaml says the same. Proxies and replicas inherit the controller's environment."""
+"""For `serve.start`; serve/deploy.yaml says the same. Proxies inherit the controller's environment."""
 
 SCORING = ("/get_reward", "/v1/score", "/v1/compare")
 ROUTES = (*SCORING, "/v1/model", "/v1/status", "/healthz", "/readyz")

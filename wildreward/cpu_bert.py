@@ -45,7 +45,7 @@ class CpuBert:
         self.positions = embeddings.position_embeddings.weight + embeddings.token_type_embeddings.weight[0]
         self.norm = embeddings.LayerNorm
         *layers, last = model.bert.encoder.layer
-        self.layers = [_Layer(layer, self.hidden // self.heads) for layer in layers]
+        self.layers = [_Layer(layer, self.heads) for layer in layers]
         self.last = _LastLayer(last, self.heads)
         self.pooler, self.classifier = _in_fp32(model.bert.pooler.dense), _in_fp32(model.classifier)
 
@@ -65,7 +65,7 @@ class CpuBert:
         """(B, labels) raw logits in fp32 of token ids of any lengths, none empty."""
         x_NH, spans = self._embedded(ids)
         for layer in self.layers:
-            x_NH = layer(x_NH, spans, self.heads)
+            x_NH = layer(x_NH, spans)
         first_BH = self.last(x_NH, spans).float()
         # One text at a time: a product of other shape may round otherwise.
         return torch.stack([self.classifier(torch.tanh(self.pooler(row))) for row in first_BH])
@@ -84,17 +84,18 @@ class CpuBert:
 class _Layer:
     """One layer; queries carry the scale log2(e) / sqrt(head size) in their weights: see `attend`."""
 
-    def __init__(self, layer: Any, head_size: int) -> None:
+    def __init__(self, layer: Any, heads: int) -> None:
         own = layer.attention.self
-        self.hidden = own.query.in_features
-        self.qkv = PackedLinear.stacked([own.query, own.key, own.value], [math.log2(math.e) * head_size**-0.5, 1, 1])
+        self.heads, self.hidden = heads, own.query.in_features
+        scale = math.log2(math.e) * (self.hidden // heads) ** -0.5
+        self.qkv = PackedLinear.stacked([own.query, own.key, own.value], [scale, 1, 1])
         self.after = _AfterAttention(layer)
 
-    def __call__(self, x_NH: Tensor, spans: Sequence[tuple[int, int]], heads: int) -> Tensor:
+    def __call__(self, x_NH: Tensor, spans: Sequence[tuple[int, int]]) -> Tensor:
         query, key, value = self.qkv(x_NH).split(self.hidden, -1)
         context = torch.zeros_like(x_NH)
         for start, end in spans:
-            context[start:end] = attend(query[start:end], key[start:end], value[start:end], heads)
+            context[start:end] = attend(query[start:end], key[start:end], value[start:end], self.heads)
         return self.after(context, x_NH)
 
 
@@ -141,14 +142,14 @@ class _AfterAttention:
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, heads: int) -> Tensor:
-    """softmax(ln(2) query key^T) value per head: (Q, H), (T, H), (T, H) -> (Q, H)."""
+    """softmax(ln(2) query key^T) value per head: three of (T, H) -> (T, H)."""
     query, key, value = (x.unflatten(-1, (heads, -1)).transpose(0, 1) for x in (query, key, value))
     way = _grouped if query.shape[1] >= LONG and query.dtype == torch.float32 else _batched
     return way(query, key, value)
 
 
 def _batched(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """(heads, Q, D), (heads, T, D), (heads, T, D) -> (Q, heads D)."""
+    """Three of (heads, T, D) -> (T, heads D)."""
     weights, total = _powers(lambda: torch.bmm(query, key.transpose(1, 2)), key.shape[1])
     return torch.bmm(weights, value).div_(total).transpose(0, 1).flatten(-2)
 
@@ -158,21 +159,21 @@ def _grouped(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 
     Tokens are filled up to a multiple of ROWS, since other widths are slow and oneDNN keeps a kernel for each.
     """
-    (heads, queries, size), tokens = query.shape, key.shape[1]
-    rows, columns = -(-queries // ROWS) * ROWS, -(-tokens // ROWS) * ROWS
-    filled_query = query.new_zeros(rows, heads, size)
-    filled_query[:queries] = query.transpose(0, 1)
-    filled_key = key.new_zeros(heads, columns, size)
+    heads, tokens, size = query.shape
+    filled = -(-tokens // ROWS) * ROWS
+    filled_query = query.new_zeros(filled, heads, size)
+    filled_query[:tokens] = query.transpose(0, 1)
+    filled_key = key.new_zeros(heads, filled, size)
     filled_key[:, :tokens] = key
-    filled_value = value.new_zeros(heads, size, columns)
+    filled_value = value.new_zeros(heads, size, filled)
     filled_value[:, :, :tokens] = value.transpose(1, 2)
 
     def scores() -> Tensor:
-        return _convolve(filled_query.flatten(1), filled_key.view(-1, size), heads).unflatten(-1, (heads, columns))
+        return _convolve(filled_query.flatten(1), filled_key.view(-1, size), heads).unflatten(-1, (heads, filled))
 
     weights, total = _powers(scores, tokens)
-    mixed = _convolve(weights.flatten(1), filled_value.view(-1, columns), heads).unflatten(-1, (heads, size))
-    return mixed.div_(total)[:queries].flatten(-2)
+    mixed = _convolve(weights.flatten(1), filled_value.view(-1, filled), heads).unflatten(-1, (heads, size))
+    return mixed.div_(total)[:tokens].flatten(-2)
 
 
 def _powers(scores: Callable[[], Tensor], tokens: int) -> tuple[Tensor, Tensor]:
