@@ -145,20 +145,33 @@ class JudgeCache:
         """Bring the list of segments up to date with the directory."""
         with self._reading:
             try:
-                paths = segments.listed(self.directory)
-                new = [path for path in paths if path not in self._segments and path not in self.ignored]
-                with ThreadPoolExecutor(OPEN_AT_ONCE) as pool:
-                    opened = list(zip(new, pool.map(_open, new), strict=True))
+                missed = self._list(set())
+                while missed:  # what holds their answers now may be newer than the listing that named them
+                    missed = self._list(missed)
             except OSError as error:
                 raise DataError(f"judge cache {self.directory}: cannot be read: {error}") from error
-            for path, found in opened:
-                if isinstance(found, Segment):
-                    self._segments[path] = found
-                elif isinstance(found, BadSegmentError):
-                    self._ignore(path, found)
-            for path in set(self._segments) - set(paths):
-                self._forget(path)
             self._listed_at = time.monotonic()
+
+    def _list(self, gone: set[str]) -> set[str]:
+        """Open the segments that are new, and forget those that went; `gone` are not tried again.
+
+        Returns those that were merged away under our hands, with `gone`; none where the listing was whole.
+        """
+        paths = segments.listed(self.directory)
+        known = self._segments.keys() | self.ignored.keys() | gone
+        new = [path for path in paths if path not in known]
+        with ThreadPoolExecutor(OPEN_AT_ONCE) as pool:
+            opened = dict(zip(new, pool.map(_open, new), strict=True))
+        for path, found in opened.items():
+            if isinstance(found, Segment):
+                self._segments[path] = found
+            elif isinstance(found, BadSegmentError):
+                self._ignore(path, found)
+        forgotten = self._segments.keys() - set(paths)
+        for path in forgotten:
+            self._forget(path)
+        missed = forgotten | {path for path, found in opened.items() if found is None}
+        return missed | gone if missed else set()
 
     def _search(self, keys: Sequence[bytes]) -> dict[bytes, CachedAnswer]:
         """As `get_many`, in the segments alone."""
@@ -213,6 +226,8 @@ class JudgeCache:
             tables = [table for table in read.values() if table is not None]
             if tables:
                 paths.append(self._write(_without_repetition(pa.concat_tables(tables))).path)
+            if None in read.values():
+                self.refresh()  # to know the files that hold the answers of those that went
             for path, table in read.items():
                 paths.remove(path)
                 if table is not None:
@@ -268,7 +283,7 @@ def _open(path: str) -> Segment | BadSegmentError | None:
     except BadSegmentError as error:
         return error
     except GoneError:
-        return None  # merged since it was listed: what holds its answers now was written before it went
+        return None  # merged since it was listed
 
 
 def _table(items: Iterable[tuple[bytes, CachedAnswer]]) -> pa.Table:

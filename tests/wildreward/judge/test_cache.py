@@ -112,6 +112,44 @@ def test_two_processes_that_merge_at_once_lose_nothing(tmp_path: Path) -> None:
         assert cache.ignored == {}
 
 
+def test_a_process_whose_files_were_all_merged_by_another_merges_nothing_and_finds_everything(tmp_path: Path) -> None:
+    for first in range(MERGE_FILES):
+        filled(tmp_path, first, first + 1)
+    slow, fast = JudgeCache(str(tmp_path)), JudgeCache(str(tmp_path))
+    fast.tidy()
+    slow.tidy()
+    assert len(files(tmp_path)) == 1
+    assert all_there(slow, 0, MERGE_FILES)
+
+
+def test_files_merged_between_their_listing_and_their_opening_are_found_where_they_went(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for first in range(MERGE_FILES):
+        filled(tmp_path, first, first + 1)
+    other = JudgeCache(str(tmp_path))
+    listings: list[list[str]] = []
+    listed = cache_segments.listed
+
+    def merged_meanwhile(directory: str) -> list[str]:
+        paths = listed(directory)
+        if not listings:
+            listings.append(paths)
+            other.tidy()
+        return paths
+
+    monkeypatch.setattr(cache_segments, "listed", merged_meanwhile)
+    cache = JudgeCache(str(tmp_path))
+    assert len(listings) == 1
+    assert all_there(cache, 0, MERGE_FILES)
+
+
+def test_a_name_that_leads_nowhere_is_no_reason_to_list_for_ever(tmp_path: Path) -> None:
+    filled(tmp_path, 0, 5)
+    (tmp_path / "gone.parquet").symlink_to(tmp_path / "nowhere")
+    assert all_there(JudgeCache(str(tmp_path)), 0, 5)
+
+
 def test_a_merge_that_was_killed_before_it_deleted_its_parts_changes_nothing(tmp_path: Path) -> None:
     for first in range(MERGE_FILES):
         filled(tmp_path, first, first + 1)
