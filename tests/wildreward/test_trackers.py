@@ -51,7 +51,7 @@ def test_a_continued_run_goes_on_in_its_mlflow_run(tmp_path: Path, monkeypatch: 
 
 
 def test_a_continued_run_goes_on_in_its_wandb_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("wandb")
+    wandb = pytest.importorskip("wandb")
     monkeypatch.setenv("WANDB_MODE", "offline")
     settings = TrainSettings(output=f"{tmp_path}/out", track=("wandb",))
     run = track(settings, RECORDS[:2], finished=False)
@@ -59,6 +59,7 @@ def test_a_continued_run_goes_on_in_its_wandb_run(tmp_path: Path, monkeypatch: p
     while int(time.time()) == second:  # wandb names the files of an offline run by the second: the two would be one
         time.sleep(0.01)
     assert track(settings, RECORDS[2:], finished=True) == run
+    wandb.teardown()  # as where a process ends: its service writes what it was given last
     parts = sorted((tmp_path / "out" / "wandb").glob(f"offline-run-*-{run}/run-{run}.wandb"))
     assert parts
     logged = b"".join(part.read_bytes() for part in parts)
