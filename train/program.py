@@ -41,6 +41,10 @@ OWNED = (
     trackers.RUNS,
 )  # fmt: skip
 RUN_NAME = "run"
+POLL_INTERVAL_S = "0.25"
+"""How often Ray Train's controller asks its workers. A report, so an evaluation, waits for it: Ray's 2 s are longer than
+a small model needs from one evaluation to the next."""
+
 TOLD = {"calibration": "calibration_said", "report": "report"}
 
 
@@ -174,6 +178,7 @@ def fit(settings: TrainSettings, data: Data, run_path: str, callbacks: Sequence[
     from train.sinks import sinks
     from train.worker import Job, train_worker
 
+    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", POLL_INTERVAL_S)
     gpu = use_gpu(settings)
     journal = journal_actor()
     job = Job(

@@ -8,6 +8,7 @@ import os
 import re
 import sys
 import tempfile
+import uuid
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, Any
@@ -168,7 +169,7 @@ def writing(path: str) -> Iterator[IO[bytes]]:
     """
     fs, inner = filesystem(path)
     _make_folder(fs, path, inner)
-    temporary = f"{inner}.{os.getpid()}.tmp" if is_local(path) else _temporary_file()
+    temporary = f"{inner}.{uuid.uuid4().hex[:8]}.tmp" if is_local(path) else _temporary_file()
     try:
         with open(temporary, "wb") as handle:
             yield handle
