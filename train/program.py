@@ -42,8 +42,8 @@ OWNED = (
 )  # fmt: skip
 RUN_NAME = "run"
 POLL_INTERVAL_S = "0.25"
-"""How often Ray Train's controller asks its workers. A report, so an evaluation, waits for it: Ray's 2 s are longer than
-a small model needs from one evaluation to the next."""
+"""How often Ray Train's controller asks its workers. A report, so an evaluation, waits for it, and Ray's 2 s are longer
+than a small model needs from one evaluation to the next."""
 
 TOLD = {"calibration": "calibration_said", "report": "report"}
 

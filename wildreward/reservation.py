@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from wildreward.resources import Ask
+from wildreward.resources import Ask, not_free
 
 SAY_AFTER_S = 5.0
 """A reservation that is not given by then is waited for, and that is said."""
@@ -33,7 +33,7 @@ def reserved(stage: str, asks: Sequence[Ask]) -> Iterator[dict[str, Any]]:
         return
     group = ray.util.placement_group(bundles, strategy="PACK", name=stage)
     try:
-        _wait(stage, group)
+        _wait(stage, asks, group)
         yield {"scheduling_strategy": PlacementGroupSchedulingStrategy(group)}
     finally:
         ray.util.remove_placement_group(group)
@@ -43,9 +43,10 @@ def _bundle(ask: Ask) -> dict[str, float]:
     return {name: amount for name, amount in ask.resources.items() if amount}
 
 
-def _wait(stage: str, group: Any) -> None:
-    """Says that it waits, and goes on waiting: what other work holds is given back one day."""
+def _wait(stage: str, asks: Sequence[Ask], group: Any) -> None:
+    """Says what it waits for, and goes on waiting: what other work holds is given back one day."""
     patience = SAY_AFTER_S
     while not group.wait(timeout_seconds=patience):
-        print(f"{stage}: waits until all it asks for is free at once; nothing is held meanwhile", flush=True)
+        lacking = not_free(asks) or "free in all, but not together on the nodes"
+        print(f"{stage}: waits for what it asks for ({lacking}); nothing is held meanwhile", flush=True)
         patience = SAY_AGAIN_S

@@ -28,8 +28,8 @@ APP = "rewards"
 def test_the_handle_gives_the_rewards_of_the_model_and_its_absence_is_told(start: Path, tmp_path: Path) -> None:
     checkpoint = tiny_checkpoint(tmp_path / "reward")
     prompts_file(tmp_path)
-    given = settings(tmp_path, policy=str(start), steps=1, checkpoint="", handle=APP, cpus_per_actor=0.25)
-    common: dict[str, Any] = {"app_name": APP, "route_prefix": f"/{APP}", "cpus_per_replica": 0.5}
+    given = settings(tmp_path, policy=str(start), steps=1, checkpoint="", handle=APP)
+    common: dict[str, Any] = {"app_name": APP, "route_prefix": f"/{APP}", "cpus_per_replica": 0.1}
     serving = ServeSettings(checkpoint=str(checkpoint), port=0, too_long="reject", **common)
     start_serving(serving)
     try:

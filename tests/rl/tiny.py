@@ -59,6 +59,7 @@ def settings(directory: Path, **changed: Any) -> DpoSettings:
         "lr": 1e-3,
         "staleness": 0,
         "threads": 1,
+        "cpus_per_actor": 0.25,  # eight roles beside the scorer that tests of serve leave on the session's cluster
     }
     return DpoSettings.model_validate(values | changed)
 

@@ -31,11 +31,11 @@ def model(checkpoint: Path) -> RewardModel:
 
 @pytest.fixture(scope="session")
 def scorer_url(ray_cluster: None, checkpoint: Path) -> Iterator[str]:
-    """Two replicas behind Ray Serve's proxy on a free port."""
+    """Two replicas behind Ray Serve's proxy on a free port; they leave the session's CPUs to other tests."""
     from serve.program import start, stop
 
     settings = ServeSettings(
-        checkpoint=str(checkpoint), port=0, min_replicas=2, max_replicas=2, cpus_per_replica=0.5, batch_tokens=1024
+        checkpoint=str(checkpoint), port=0, min_replicas=2, max_replicas=2, cpus_per_replica=0.1, batch_tokens=1024
     )
     yield start(settings)
     stop()
