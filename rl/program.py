@@ -24,7 +24,6 @@ from rl.start_checks import check_positions, check_scale, check_words
 from wildreward import storage, trackers
 from wildreward.cluster import stage_cluster
 from wildreward.errors import CheckpointError, UsageError
-from wildreward.interruption import sigterm_interrupts
 from wildreward.logs import run_id
 from wildreward.run_directory import DONE, facts, finish, open_run
 from wildreward.settings.dpo import FREE_ON_RESUME, DpoSettings
@@ -69,7 +68,7 @@ def improve(
     )
     started = time.perf_counter()
     checkpoints = Checkpoints(settings.output, settings.keep_checkpoints)
-    with stage_cluster("dpo", settings, here_only={"input", "eval_input"}), sigterm_interrupts():
+    with stage_cluster("dpo", settings, here_only={"input", "eval_input"}):
         described = _work(settings, RunScorers(factory, second, identity()), prompts, checkpoints)
     return _finish(settings, checkpoints, prompts, described, time.perf_counter() - started)
 

@@ -172,10 +172,11 @@ def fit(settings: TrainSettings, data: Data, run_path: str, callbacks: Sequence[
     """Run the Ray Train job, with progress and metrics.jsonl on this process. Returns its Result."""
     import ray
     import ray.train
-    from ray.train.torch import TorchConfig, TorchTrainer
+    from ray.train.torch import TorchConfig
 
     from train.journal import Scribe, journal_actor
     from train.sinks import sinks
+    from train.trainer import Trainer
     from train.worker import Job, train_worker
 
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", POLL_INTERVAL_S)
@@ -193,7 +194,7 @@ def fit(settings: TrainSettings, data: Data, run_path: str, callbacks: Sequence[
         run_path,
     )
     storage_path, name = run_path.rsplit("/", 1)
-    trainer = TorchTrainer(
+    trainer = Trainer(
         train_worker,
         train_loop_config={"job": job},
         torch_config=TorchConfig(backend="nccl" if gpu else "gloo"),

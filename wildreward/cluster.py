@@ -12,6 +12,7 @@ from typing import Any
 
 from wildreward import logs
 from wildreward.errors import UsageError, WildrewardError
+from wildreward.interruption import sigterm_interrupts
 from wildreward.settings.base import StageSettings
 
 MIN_LOCAL_CPUS = 4
@@ -28,7 +29,8 @@ WORKER_ENV = {"TOKENIZERS_PARALLELISM": "false"}
 
 @contextmanager
 def cluster(address: str | None = None) -> Iterator[None]:
-    """Connect to Ray for the length of the block. Leaves a connection that was already there as it was.
+    """Connect to Ray for the length of the block, in which SIGTERM raises KeyboardInterrupt. Leaves a connection that
+    was already there as it was.
 
     Raises UsageError for an address of the wrong form, WildrewardError for a cluster that cannot be reached.
     """
@@ -39,7 +41,8 @@ def cluster(address: str | None = None) -> Iterator[None]:
         return
     connect(address)
     try:
-        yield
+        with sigterm_interrupts():
+            yield
     finally:
         ray.shutdown()
 

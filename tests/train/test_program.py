@@ -5,8 +5,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +16,12 @@ import psutil  # type: ignore[import-untyped]  # its stubs are a package of thei
 import pytest
 import torch
 import yaml
+from ray.util.state import list_actors
 from safetensors.torch import load_file
 
 from tests.pipelines.prometheus import samples
 from train.program import run
+from wildreward.cli import main
 from wildreward.errors import UsageError
 from wildreward.reward_model import RewardModel
 from wildreward.settings.train import TrainSettings
@@ -151,6 +155,58 @@ def wait_for_step(settings: TrainSettings, step: int, deadline: float) -> None:
     while saved_step(settings) < step:
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def test_a_run_that_either_signal_ends_says_so_and_is_continued(
+    tiny_settings: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Ray Train's own handler of Ctrl-C would end the process without a word, and stay after the run."""
+    values = {**tiny_settings, "max_steps": 4000, "evaluate_every_steps": 4}
+    settings = TrainSettings(output=f"{tmp_path}/out", **values)
+    config = tmp_path / "settings.yaml"
+    config.write_text(yaml.safe_dump(settings.model_dump(mode="json")))
+    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    said = []
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with signalled(number, settings):
+            assert main(["train", "--config", str(config)]) == 130
+        said.append(capsys.readouterr())
+        assert "interrupted; the same command continues where it stopped" in said[-1].err
+    assert "continues after step" in said[1].out
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
+    wait_until(lambda: not workers(), "the workers are still there")
+
+
+@contextmanager
+def signalled(number: signal.Signals, settings: TrainSettings) -> Iterator[None]:
+    """Sends this process a signal as soon as the run has two more checkpoints."""
+    done, target = threading.Event(), saved_step(settings) + 8
+
+    def send() -> None:
+        while not done.wait(0.02):
+            if saved_step(settings) >= target:
+                os.kill(os.getpid(), number)
+                return
+
+    thread = threading.Thread(target=send)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+def workers() -> list[Any]:
+    """Training workers of the connected cluster."""
+    return list(list_actors(filters=[("class_name", "=", "RayTrainWorker"), ("state", "=", "ALIVE")]))
+
+
+def wait_until(what: Callable[[], bool], otherwise: str) -> None:
+    deadline = time.monotonic() + 60
+    while not what():
+        assert time.monotonic() < deadline, otherwise
+        time.sleep(0.1)
 
 
 def a_worker_of(driver: int) -> psutil.Process:
