@@ -19,6 +19,7 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
+from tests.pipelines.label_kills import wait_for
 from tests.pipelines.prometheus import samples
 from train.program import run
 from wildreward.cli import main
@@ -174,7 +175,7 @@ def test_a_run_that_either_signal_ends_says_so_and_is_continued(
         assert "interrupted; the same command continues where it stopped" in said[-1].err
     assert "continues after step" in said[1].out
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
-    wait_until(lambda: free_cpus() >= free, "the workers are still there")
+    wait_for(lambda: free_cpus() >= free, "the workers' CPUs", seconds=60)
 
 
 @contextmanager
@@ -199,13 +200,6 @@ def signalled(number: signal.Signals, settings: TrainSettings) -> Iterator[None]
 
 def free_cpus() -> float:
     return float(ray.available_resources().get("CPU", 0))
-
-
-def wait_until(what: Callable[[], bool], otherwise: str) -> None:
-    deadline = time.monotonic() + 60
-    while not what():
-        assert time.monotonic() < deadline, otherwise
-        time.sleep(0.1)
 
 
 def a_worker_of(driver: int) -> psutil.Process:

@@ -145,9 +145,9 @@ class JudgeCache:
         """Bring the list of segments up to date with the directory."""
         with self._reading:
             try:
-                missed = self._list(set())
-                while missed:  # what holds their answers now may be newer than the listing that named them
-                    missed = self._list(missed)
+                gone: set[str] = set()
+                while missed := self._list(gone):  # what holds their answers now may be newer than the listing
+                    gone |= missed
             except OSError as error:
                 raise DataError(f"judge cache {self.directory}: cannot be read: {error}") from error
             self._listed_at = time.monotonic()
@@ -155,7 +155,7 @@ class JudgeCache:
     def _list(self, gone: set[str]) -> set[str]:
         """Open the segments that are new, and forget those that went; `gone` are not tried again.
 
-        Returns those that were merged away under our hands, with `gone`; none where the listing was whole.
+        Returns those that were merged away since they were seen; none where the listing was whole.
         """
         paths = segments.listed(self.directory)
         known = self._segments.keys() | self.ignored.keys() | gone
@@ -170,8 +170,7 @@ class JudgeCache:
         forgotten = self._segments.keys() - set(paths)
         for path in forgotten:
             self._forget(path)
-        missed = forgotten | {path for path, found in opened.items() if found is None}
-        return missed | gone if missed else set()
+        return forgotten | {path for path, found in opened.items() if found is None}
 
     def _search(self, keys: Sequence[bytes]) -> dict[bytes, CachedAnswer]:
         """As `get_many`, in the segments alone."""
